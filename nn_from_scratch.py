@@ -3,16 +3,16 @@
 # A neural network from scratch
 
 A 784-10-10 network learns to read handwritten digits in three seconds, with NumPy alone.
-Every formula is derived directly above the line that computes it, and the classic mistakes are
-shown beside the right lines. Read it once from top to bottom; then derive it on paper.
+Every formula is derived before the line that computes it, and the classic mistakes are shown
+beside the right lines. Read it once from top to bottom; then derive it on paper.
 
 This is a lesson, not a library: one hidden layer, plain gradient descent, nothing hidden.
-You need matrix multiplication, partial derivatives and basic Python. Run it with
-`python nn_from_scratch.py`, or open it as a notebook: each `# %%` starts a cell.
-Its companion `test_nn.py` proves that the gradients are right.
+You need matrix multiplication, partial derivatives, mean and variance, and basic Python. Run
+it with `python nn_from_scratch.py`, or open it as a notebook: each `# %%` starts a cell. Its
+companion `test_nn.py` proves that the gradients are right.
 
     symbol      meaning                                                          shape
-    m           number of samples at hand: 64 in a mini-batch
+    m           number of samples at hand, 64 in a training step
     X           images: a column is a sample, a row is a pixel; 0 paper, 1 ink   (784, m)
     y, Y        labels, as digits and as one-hot columns                         (m,), (10, m)
     W1, b1      weights and biases of the hidden layer                           (10, 784), (10, 1)
@@ -24,6 +24,7 @@ Its companion `test_nn.py` proves that the gradients are right.
     dW1, db1    dJ/dW1 and dJ/db1, the gradient; dW2 and db2 likewise            as W1, b1
     alpha       the learning rate, `learning_rate` in the code
     @  *  ^T    matrix product, product element by element, transpose (.T in the code)
+    log         the natural logarithm, ln
 
 The hidden layer has 10 units; with `--hidden 300` read 300 where a shape of layer 1 says 10.
 """
@@ -35,7 +36,6 @@ import sys
 import tempfile
 import time
 import zlib
-from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from urllib.request import urlopen
@@ -48,7 +48,7 @@ import numpy as np
 HIDDEN = 10           # units in the hidden layer: more read better and take longer to train
 EPOCHS = 25           # passes over all training images: more gain little, fewer lose accuracy
 BATCH_SIZE = 64       # images per step: fewer give more, noisier steps; more give fewer, smoother
-LEARNING_RATE = 0.12  # length of the first steps: lower is slower, higher can kill hidden units
+LEARNING_RATE = 0.12  # alpha at the start: lower is slower, higher can kill hidden units
 SEED = 0              # of all random numbers: the same seed gives the same run
 # fmt: on
 
@@ -59,8 +59,8 @@ SEED = 0              # of all random numbers: the same seed gives the same run
 # an image becomes 784 numbers, scaled from 0..255 to 0..1: one **column** of X. One column is one
 # sample, so a layer is W X, as in the books, and each column below belongs to one sample.
 #
-# In memory the 784 numbers of a column stand side by side, because X is the transpose of an array
-# with an image per row. So gathering 64 columns copies 64 long runs, not 50,176 scattered numbers.
+# In memory the 784 numbers of a column stand side by side (X is the transpose of an array with an
+# image per row). A mini-batch of neighbouring columns is then one unbroken run, and fast to read.
 
 
 # %%
@@ -89,7 +89,7 @@ def load_mnist(folder):
     for part in "train", "t10k":
         images = read_idx(folder, f"{part}-images-idx3-ubyte")
         labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
-        if images.shape != (len(labels), 28, 28) or labels.max(initial=0) > 9:
+        if images.shape != (*labels.shape, 28, 28) or labels.max(initial=0) > 9:
             raise ValueError(f"{part} images and labels 0-9 in {folder} do not match: delete both")
         arrays += np.divide(images.reshape(-1, 784), 255, dtype=np.float32).T, labels.astype(int)
     return tuple(arrays)
@@ -117,16 +117,18 @@ def one_hot(y, n_classes=10):
 # m of them: NumPy **broadcasts**, that is, it adds the same b1 to every column.
 #
 # **Why not start at zero?** Units that start equal stay equal: equal weights give equal sums and
-# equal gradients, so ten units would do the work of one. Random weights break the symmetry.
+# equal gradients, so ten units would do the work of one. Random weights break the symmetry. (With
+# W2 = 0, moreover, nothing passes back to the first layer.)
 #
-# **How large?** Take z = w_1 a_1 + ... + w_n a_n, the w independent of each other and of a, mean 0:
+# **How large?** A unit sums z = w_1 a_1 + ... + w_n a_n over its n = n_in inputs. Let the w have
+# mean 0 and be independent of each other and of the a. Each a is the ReLU of a sum z' one layer
+# below, and z' is symmetric about 0, so ReLU cuts off half of its mean square:
 #
-#     Var(z) = n Var(w) E[a^2]
-#     E[a^2] = Var(z') / 2    if a = ReLU(z') and z' is symmetric about 0: half of it is cut off
+#     Var(z) = n Var(w) mean(a^2) = n Var(w) Var(z') / 2
 #
-# Signals neither grow nor fade from layer to layer if Var(z) = Var(z'), so Var(w) = 2 / n, where n
-# is n_in, the number of inputs of a unit (He et al., 2015). Pixels are not ReLU outputs, but any
-# fixed scale does for the first layer. Biases start at zero: nothing tells yet which way to push.
+# Signals neither grow nor fade from layer to layer if Var(w) = 2 / n_in (He et al., 2015). Pixels
+# are not ReLU outputs, but for a single layer any moderate scale does. Biases start at zero:
+# nothing tells yet which way to push.
 
 
 # %%
@@ -135,8 +137,8 @@ def init_params(n_hidden, rng):
 
     `rng` is a numpy.random.Generator. Weights have standard deviation sqrt(2 / n_in).
     """
-    # `** 0.5` gives a Python float, which leaves float32 alone. np.sqrt would give a np.float64,
-    # NumPy 2 would promote the weights to it, and every product below would take twice as long.
+    # `** 0.5` gives a Python float. np.sqrt would give a np.float64, to which NumPy 2 promotes the
+    # weights, and with them everything below, at half the speed.
     W1 = rng.standard_normal((n_hidden, 784), dtype=np.float32) * (2 / 784) ** 0.5
     b1 = np.zeros((n_hidden, 1), dtype=np.float32)
     W2 = rng.standard_normal((10, n_hidden), dtype=np.float32) * (2 / n_hidden) ** 0.5
@@ -172,6 +174,7 @@ def softmax(Z):
     """Return the softmax of each column of Z (10, m): entries in [0, 1], each column sums to 1."""
     # Wrong: exp(Z) without the maximum. In float32 exp(89) is inf, and inf / inf is nan.
     # Wrong: Z.max(), one maximum for the batch. A column 104 below it becomes 0 / 0, nan as well.
+    # axis=0 runs down the columns: one maximum each, (m,), which broadcasts over the rows.
     E = np.exp(Z - Z.max(axis=0))
     return E / E.sum(axis=0)
 
@@ -213,8 +216,9 @@ def forward_prop(params, X):
 #     L = -log A_t = -(sum over k of Y_k log A_k)       J = 1/m (sum over the samples of L)
 #
 # The sum over k only picks row t, where Y is 1. This is the **cross-entropy**. A network that knows
-# nothing gives each digit 1/10, so training starts near L = log 10 = 2.303: chance level. A first
-# loss far from it betrays a bad start; a loss that stays there means that nothing is learnt.
+# nothing gives each digit about 1/10, so training starts near log 10 = 2.303, chance level; a
+# little above it, since the first scores are random and not 0. A first loss far above betrays a
+# bad start; a loss that stays there means that nothing is learnt.
 #
 # **Why from Z2 and not from A2?** A small A_t underflows to 0, and log 0 is -inf. But
 #
@@ -222,7 +226,7 @@ def forward_prop(params, X):
 #
 # never takes the log of less than 1, once the maximum is subtracted. In the example, where t = 1:
 #
-#     L = log (e + e^2 + e^3) - 2 = 1.408 = -log 0.245
+#     L = log (e + e^2 + e^3) - 2 = 1.408 = -log 0.2447
 
 
 # %%
@@ -237,17 +241,18 @@ def cross_entropy(Z2, Y):
 # ## 5. Backward: the gradient
 #
 # Wanted: how J changes with each weight and bias. The **chain rule** walks back from the loss, one
-# step of forward_prop at a time. L depends on its own sample's column only, so steps 1 to 4 take
-# one sample: Z, A, Y, X without a number for the column are vectors, and dZ2 is short for dL/dZ2.
+# step of forward_prop at a time. The loss L of a sample depends on that sample's column alone, so
+# what follows is about one column, until parameters come in: they serve all m columns.
 #
 # ### Step 1. Loss and softmax together: dZ2 = A2 - Y
 #
-# With A_k = exp(Z_k) / S and S = sum_j exp(Z_j), hence dS/dZ_i = exp(Z_i), the quotient rule says
+# Write Z, A for Z2, A2. A_k = exp(Z_k) / T with T = sum_j exp(Z_j), so dT/dZ_i = exp(Z_i). Let
+# delta_ki be 1 if k = i and 0 otherwise. The quotient rule says
 #
-#     dA_k/dZ_i = (delta_ki exp(Z_k) S - exp(Z_k) exp(Z_i)) / S^2 = A_k (delta_ki - A_i)
+#     dA_k/dZ_i = (delta_ki exp(Z_k) T - exp(Z_k) exp(Z_i)) / T^2 = A_k (delta_ki - A_i)
 #
-# where delta_ki is 1 if k = i and 0 otherwise. Each score changes each probability, because they
-# share the sum S; so L feels Z_i by way of every A_k. From L = -sum_k Y_k log A_k:
+# Each score changes every probability, because they share the sum T. So L feels Z_i by way of
+# every A_k, and from L = -sum_k Y_k log A_k:
 #
 #     dL/dA_k = -Y_k / A_k
 #     dL/dZ_i = sum_k dL/dA_k dA_k/dZ_i = -sum_k Y_k (delta_ki - A_i) = -Y_i + A_i sum_k Y_k
@@ -261,7 +266,7 @@ def cross_entropy(Z2, Y):
 #
 #     dL/dW2_ij = dZ2_i A1_j            dL/db2_i = dZ2_i
 #
-# The parameters serve all samples, so here all samples count. With s for the sample:
+# and J is the mean of L over the m samples. With s for the sample, that is, the column:
 #
 #     dJ/dW2_ij = 1/m sum_s dZ2_is A1_js    = 1/m (dZ2 A1^T)_ij
 #     dJ/db2_i  = 1/m sum_s dZ2_is          a sum along each row: axis=1
@@ -283,7 +288,7 @@ def cross_entropy(Z2, Y):
 # ReLU is a switch. Where Z1 > 0 it passes Z1 on (slope 1), so it passes blame back; where Z1 < 0
 # it passes nothing (slope 0). At exactly 0 there is no slope; by convention the gate is closed.
 #
-#     dZ1 = W2^T dZ2 * (Z1 > 0)
+#     dZ1 = W2^T dZ2 * (Z1 > 0)              True counts as 1, False as 0
 #
 # ### Step 5. The hidden layer: dW1 and db1
 #
@@ -302,18 +307,18 @@ def backward_prop(params, X, Y, Z1, A1, A2):
     # fmt: off
     dZ2 = A2 - Y                                  # (10, m)
 
-    # Wrong: dZ2 @ A1.T without 1/m. The gradient is m times too long: training jumps or diverges.
+    # Wrong: dZ2 @ A1.T without 1/m. It is m times too large: training jumps about or diverges.
     # Wrong: Z1 in place of A1. Only dW2 is off, and training still improves: nobody notices.
     dW2 = (dZ2 / m) @ A1.T                        # (10, 10)
 
     # Wrong: np.sum(dZ2) / m, no axis. Columns of A2 - Y sum to 0, so b2 stays 0 and never learns.
+    # keepdims=True makes the sums a column, like b2. Without it they would act as a row.
     db2 = dZ2.sum(axis=1, keepdims=True) / m      # (10, 1)
 
     # Wrong: (A1 >= 0), which is always true: the gate never closes. (A1 > 0) is as good as Z1 > 0.
-    # Wrong: W2 already updated. This would mix old and new parameters; no gradient check sees it.
     dZ1 = W2.T @ dZ2 * (Z1 > 0)                   # (10, m)
 
-    # Dividing dZ1 rather than the product by m is the same, and passes over a far smaller array.
+    # dZ1 @ X.T / m would be the same, but would divide 7,840 numbers here instead of 640.
     dW1 = (dZ1 / m) @ X.T                         # (10, 784)
     db1 = dZ1.sum(axis=1, keepdims=True) / m      # (10, 1)
     # fmt: on
@@ -333,10 +338,10 @@ def backward_prop(params, X, Y, Z1, A1, A2):
 #
 # ## 6. Update: one step downhill
 #
-# Move all parameters W a little, by D. To first order (Taylor) J changes by the sum of dW * D. For
-# steps of one length that sum is lowest when D points against dW. With D = -alpha dW:
+# Let W stand for all parameters, and move them a little, by D. To first order (Taylor) J changes
+# by the sum of dW * D. Of all D of the same length, the one against dW makes that sum lowest:
 #
-#     J(W - alpha dW) = J(W) - alpha |dW|^2 + terms of order alpha^2
+#     J(W - alpha dW) = J(W) - alpha (sum of dW * dW) + terms of order alpha^2
 #
 # A small alpha is safe and slow. With a large one the terms of order alpha^2 win and J grows, or a
 # jump carries a hidden unit to where it is off for every image: its gradient is 0, it is **dead**.
@@ -346,16 +351,16 @@ def backward_prop(params, X, Y, Z1, A1, A2):
 def update_params(params, grads, learning_rate):
     """Return new params after one step downhill: W := W - alpha dW, b := b - alpha db."""
     # Wrong: updating W2 on the way back, before dZ1 has used it. Here all gradients come first.
-    # P - learning_rate * dP, written as a sum: NumPy then adds into the memory of the product.
+    # P - learning_rate * dP, written as a sum, because NumPy then adds in the product's memory.
     return tuple(P + -learning_rate * dP for P, dP in zip(params, grads))
 
 
 # %% [markdown]
 # ## 7. Training: many small steps
 #
-# A **mini-batch** of 64 random images estimates the gradient over all images: right on average, off
-# by noise that shrinks like 1 / sqrt(64). 860 such steps cost one pass over the data (an **epoch**)
-# and get much further than the single exact step that the same pass would buy.
+# A **mini-batch** of m random images estimates the gradient over all images: right on average, off
+# by noise that shrinks like 1 / sqrt(m). With m = 64, one pass over the data (an **epoch**) buys
+# 860 such steps, and they get much further than the single exact step that it would buy otherwise.
 #
 # The images are shuffled once, since files are often sorted. A batch is then a run of neighbouring
 # columns, side by side in memory and used where it lies; each epoch takes the batches in a new
@@ -378,10 +383,10 @@ def evaluate(params, X, Y):
 
 @np.errstate(over="ignore", invalid="ignore")  # a diverging loss gets a sentence, below
 def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, report=print):
-    """Return the trained params and, per epoch, (training loss, validation loss, accuracy, seconds).
+    """Return the trained params and a row per epoch: training and validation loss, accuracy, time.
 
-    X (784, m) and y (m,) are trained on; X_val and y_val are only looked at, for the last three.
-    report(text) is called once per epoch. Raises FloatingPointError if the loss diverges.
+    X (784, m) and y (m,) are trained on, X_val and y_val only judged. report(text) is called once
+    per epoch. Raises FloatingPointError if the loss diverges.
     """
     # Wrong: shuffling X but not y. One list of columns for both keeps each image with its label.
     order = rng.permutation(len(y))
@@ -396,7 +401,7 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, re
             Z1, A1, Z2, A2 = forward_prop(params, X_batch)
             grads = backward_prop(params, X_batch, Y_batch, Z1, A1, A2)
             params = update_params(params, grads, rate)
-        loss, _ = evaluate(params, X[:, :1000], Y[:, :1000])  # a sample is enough
+        loss, _ = evaluate(params, X[:, :1000], Y[:, :1000])  # these are enough
         val_loss, score = evaluate(params, X_val, Y_val)
         if not np.isfinite(loss + val_loss):
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}: lower --learning-rate")
@@ -413,11 +418,11 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, re
 # p counts how often a t was read as p; right answers stand on the diagonal. And a row of W1 has a
 # weight for each pixel, so it is an image too: the ink that turns this unit on, or keeps it off.
 #
-# **What ten hidden units cannot do.** The default run (seed 0) gets NN of 10,000 test images wrong.
-# It mixes up 4 and 9 (NN times), 7 and 9 (NN) and 3 and 8 (NN): pairs that share most of their ink.
-# None of its units is dead, but each is one fixed template for the whole image, and ten of them
-# leave none to spare for a detail, such as whether the top of a 4 is open, or for the same digit
-# drawn a little to the left. Longer training does not help; `--hidden 300` does.
+# **What ten hidden units cannot do.** The default run reads 560 of the 10,000 test images wrongly.
+# Most often it mixes up 4 and 9 (45 times), 3 and 5 (39) and 2 and 7 (36): pairs that share much of
+# their ink. None of its units is dead, but each is one template for the whole image, and ten leave
+# none to spare for a detail, such as the gap at the top of a 4, or for a digit a little off the
+# centre. More epochs hardly help. More units do: `--hidden 300 --learning-rate 0.4` reads 98.33%.
 
 
 # %%
@@ -454,7 +459,7 @@ def plot_loss(ax, history):
     epochs, losses = range(1, len(history) + 1), np.array(history)[:, :2]
     ax.semilogy(epochs, losses, "o-", base=2, label=["training", "validation"])
     ax.axhline(np.log(10), color="black", linestyle=":", label="chance level, ln 10")
-    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_major_formatter("{x:.2g}")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(title="Loss after each epoch")
     ax.legend()
@@ -493,7 +498,7 @@ def plot_predictions(ax, title, X, y, A2):
     """Show the columns of X (784, k) with predictions and probabilities from A2 (10, k)."""
     captions = [f"{a.argmax()}  {a.max():.1%}" for a in A2.T]
     for i in np.flatnonzero(A2.argmax(axis=0) != y):
-        captions[i] += f"\nWRONG: {y[i]}"
+        captions[i] += f"\nWRONG: is {y[i]}"
     plot_images(ax, title, X, captions, 5, cmap="Greys", vmin=0, vmax=1)
 
 
@@ -520,7 +525,7 @@ def draw_figure(title, history, params, X, y):
 
 def text_picture(x, a):
     """Return image x (784,) as ten lines of characters, with probabilities a (10,) as bars."""
-    rows = x.reshape(14, 2, 28).mean(axis=1)[2:12]  # letters are tall: two rows of pixels to a line
+    rows = x.reshape(14, 2, 28).mean(axis=1)[2:12]  # two rows of pixels to a line of text
     lines = ["".join(" .:-=+*#%@"[int(9.99 * ink)] for ink in row) for row in rows]
     return "\n".join(f"{lines[k]} {k} {a[k]:6.1%} {'#' * int(30 * a[k])}" for k in range(10))
 
@@ -530,7 +535,7 @@ def text_picture(x, a):
 #
 # Where MNIST cannot be had, the network trains on these: a table of ways to move a pen, and chance.
 # The points in the table were fitted to MNIST's training images, so that what is learnt carries
-# over: after training on drawn digits alone, NN% of the real test images are read correctly.
+# over: after training on drawn digits alone, 88.80% of MNIST's test images are read correctly.
 
 
 # %%
@@ -552,9 +557,7 @@ WAYS = [
 ]
 # fmt: on
 CHANGE = np.array([[0.2, 0.15], [0.25, 0]], np.float32)  # how far width, tilt and slant vary
-LEAN = np.array(
-    [[0, 0], [0.15, 0]], np.float32
-)  # on average the top, where y is small, leans right
+LEAN = np.array([[0, 0], [0.15, 0]], np.float32)  # most writers lean to the right
 
 
 def move_pen(stroke, n, rng):
@@ -615,13 +618,14 @@ SHA256 = {
 
 
 def find_idx(folder, name):
-    """Return the path of the file `name`: spelt with "-idx" or ".idx", gzipped or not, if there."""
+    """Return the path of file `name`, with "-idx" or ".idx", gzipped or not; the first if none."""
     names = [n + end for n in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
-    return next((folder / n for n in names if (folder / n).is_file()), folder / name)
+    paths = [Path(folder, n) for n in names]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def unpack(data):
-    """Return the bytes `data`, gunzipped if need be. Raises zlib.error, or ValueError if not IDX."""
+    """Return the bytes `data`, gunzipped if need be. Raises zlib.error, ValueError if not IDX."""
     data = zlib.decompress(data, wbits=31) if data[:2] == b"\x1f\x8b" else data
     if data[:3] != b"\0\0\x08":
         raise ValueError("a web page" if data.lstrip()[:1] == b"<" else "not an IDX file")
@@ -674,8 +678,8 @@ def load_data(dataset, folder, rng, report=print):
             for name in SHA256:
                 if not find_idx(folder, name).exists():
                     folder.mkdir(parents=True, exist_ok=True)
-                    write = partial(Path.write_bytes, data=fetch(name, report))
-                    save(folder / f"{name}.gz", write)
+                    data = fetch(name, report)
+                    save(folder / f"{name}.gz", lambda file: file.write_bytes(data))
             arrays = load_mnist(folder)
             known = zlib.crc32(arrays[3].astype(np.uint8)) == 0xEE8604D9  # MNIST's own test labels?
             return (*arrays, "MNIST" if known else folder.name)
@@ -709,11 +713,11 @@ def run(args, usage_error):
         raise ValueError(f"--figure {args.figure}: name a .png file in a folder that exists")
     rng = np.random.default_rng(args.seed)
     X, y, X_test, y_test, name = load_data(args.dataset, args.data, rng, say)
-    n = -(-len(y) // 12)  # the last 5,000 of MNIST's 60,000 are for validation
-    X, y, X_val, y_val = X[:, :-n], y[:-n], X[:, -n:], y[-n:]
+    m_val = -(-len(y) // 12)  # the last 5,000 of MNIST's 60,000 are for validation
+    X, y, X_val, y_val = X[:, :-m_val], y[:-m_val], X[:, -m_val:], y[-m_val:]
     if args.batch_size > len(y):
         usage_error(f"--batch-size {args.batch_size} is above {len(y)}, the training images")
-    say(f"{name}: {len(y)} training, {n} validation and {len(y_test)} test images")
+    say(f"{name}: {len(y)} training, {m_val} validation and {len(y_test)} test images")
 
     params = init_params(args.hidden, rng)
     network = f"784-{args.hidden}-10 network, {sum(P.size for P in params):,} parameters"
@@ -746,13 +750,13 @@ def run(args, usage_error):
 
 
 def main(argv):
-    """Do what the flags `argv` say. Bad input ends it with one sentence on stderr, status 1 or 2."""
+    """Do what the flags `argv` say. Bad input ends in one sentence on stderr and status 1 or 2."""
     # fmt: off
     parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.error = lambda text: parser.exit(2, f"{parser.prog}: {text} (see --help)\n")
     flag, here = parser.add_argument, Path(globals().get("__file__", "")).parent
     flag("--data", type=Path, default=here / "data", help="folder of the IDX files")
-    flag("--dataset", choices=["auto", "mnist", "drawn"], default="auto", help="auto: mnist or drawn")
+    flag("--dataset", choices=["auto", "mnist", "drawn"], default="auto", help="data to use")
     flag("--hidden", type=int, default=HIDDEN, help="units in the hidden layer")
     flag("--epochs", type=int, default=EPOCHS, help="passes over the training images")
     flag("--batch-size", type=int, default=BATCH_SIZE, help="images per step")
@@ -787,20 +791,36 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What a run prints
 #
-#     TRANSCRIPT
+#     $ python nn_from_scratch.py
+#     MNIST: 55000 training, 5000 validation and 10000 test images
+#     784-10-10 network, 7,960 parameters, seed 0
+#     loss before training 2.437, chance level ln 10 = 2.303
+#     epoch  training loss  validation loss  accuracy  learning rate  seconds
+#         1         0.3206           0.2585    92.74%          0.120     0.16
+#         2         0.2705           0.2167    93.70%          0.120     0.16
+#         3         0.2562           0.2012    94.28%          0.120     0.12
+#       ...
+#        24         0.1589           0.1552    95.56%          0.019     0.15
+#        25         0.1568           0.1540    95.44%          0.010     0.14
+#     trained 25 epochs in 3.41 s
+#     test accuracy 94.40%
+#     label 7, predicted 7 with probability 99.8%
+#     (this image and the next in characters, the probabilities as bars, and six more lines)
+#     label 9, predicted 9 with probability 98.3%
+#     label 5, predicted 6 with probability 89.9%
+#     label 9, predicted 9 with probability 95.6%
+#     figure saved as nn_from_scratch.png
 #
 # ## Exercises
 #
-# After each, `python -m pytest` tells whether the gradients are still right.
-#
-# 1. Put each line marked "Wrong" into backward_prop, one at a time. Which of db2, dW2, dW1 will be
-#    off, and will the loss still fall? Check: the gradient tests name the parameter at fault.
-# 2. Give the worked example a second sample, X = (2, 1) of class 2, and work out every array by
-#    hand, 1/m included. Check: write them into the comments; test_worked_example recomputes them.
-# 3. Let ReLU leak: Z where Z > 0, 0.1 Z elsewhere. What becomes of dZ1? Check: the complex step
-#    agrees. One test must now fail, that of the gate at exactly 0: say why.
+# 1. Put the lines marked "Wrong" into backward_prop, one at a time. Which gradient will be off, and
+#    will the loss still fall? Check: `python -m pytest` names the parameter at fault.
+# 2. Give the worked example a second sample, X = (2, 1) of class 2, and redo it by hand, 1/m
+#    included. Check: write it into the comments; test_worked_example recomputes every number.
+# 3. Let ReLU leak: Z where Z > 0, 0.1 Z elsewhere. What becomes of dZ1? Check: the gradient tests
+#    pass, and only the test of the gate at exactly 0 fails. Why must it?
 # 4. Punish large weights: add (c/2) (|W1|^2 + |W2|^2) to J. Which gradients change? Check: add the
-#    same term to `loss` in test_nn.py; the complex step must agree again.
+#    same term to `loss` in test_nn.py; the gradient tests must pass again.
 # 5. Put a second hidden layer between the two, with W3 and b3 for the output. Derive its gradients
-#    by repeating steps 2 to 4. Check: extend `problem` and NAMES in test_nn.py; complex_step takes
+#    by repeating steps 2 to 4. Check: extend NAMES and `problem` in test_nn.py; complex_step takes
 #    any number of parameters.
