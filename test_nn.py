@@ -307,10 +307,12 @@ def test_twenty_samples_are_learnt_by_heart():
     assert history[-1][0] < 0.05 and len(history) == 300
 
 
-def test_the_validation_images_take_no_part_in_training():
+def test_the_validation_images_are_judged_and_take_no_part_in_training():
     X, y = small_data()
     params = nn.init_params(10, np.random.default_rng(0))
-    one, _ = nn.train(params, X, y, X, y, 2, 10, 0.1, np.random.default_rng(0), quiet)
+    one, history = nn.train(params, X, y, X, y, 2, 10, 0.1, np.random.default_rng(0), quiet)
+    J, score = loss(one, X, nn.one_hot(y)), nn.accuracy(nn.predict(one, X), y)
+    np.testing.assert_allclose(history[-1][:3], (J, J, score), rtol=1e-5)
     other, _ = nn.train(params, X, y, 1 - X, 9 - y, 2, 10, 0.1, np.random.default_rng(0), quiet)
     assert all((P == Q).all() for P, Q in zip(one, other))
 
