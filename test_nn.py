@@ -720,7 +720,7 @@ def test_help(capsys):
         "--data": "data", "--dataset": "auto", "--hidden": "10", "--epochs": "25",
         "--batch-size": "64", "--learning-rate": "0.12", "--seed": "0", "--figure": "scratch.png",
     }.items():  # fmt: skip
-        assert re.search(rf"{flag} .*?default: \S*{default}\)", text)
+        assert re.search(rf"{flag} .*?default: [^)]*{default}\)", text)
     assert "--no-show" in text
 
 
