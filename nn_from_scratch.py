@@ -364,7 +364,7 @@ def update_params(params, grads, learning_rate):
 #
 # The images are shuffled once, since files are often sorted. A batch is then a run of neighbouring
 # columns, side by side in memory and used where it lies; each epoch takes the batches in a new
-# order. Gathering 64 new columns for each step would take about as long as its matrix products.
+# order. Gathering 64 columns anew for each step would cost half as much as its matrix products.
 #
 # The noise never ends, so steps of constant length end up wandering around the valley's floor. From
 # half-way on, the learning rate therefore falls to nearly 0: long steps to travel, short to settle.
@@ -448,7 +448,7 @@ def plot_images(ax, title, X, captions, per_row, **style):
     for i, caption in enumerate(captions):
         x, y = 1.2 * (i % per_row), 1.6 * (i // per_row)
         ax.imshow(X[:, i].reshape(28, 28), extent=(x, x + 1, y + 1, y), **style)
-        ax.text(x + 0.5, y + 1.05, caption, ha="center", va="top", fontsize=9)
+        ax.text(x + 0.5, y + 1.05, caption, ha="center", va="top", fontsize=9, clip_on=True)
     n_rows = max(1, -(-len(captions) // per_row))
     ax.set(title=title, xlim=(-0.1, 1.2 * per_row - 0.1), ylim=(1.6 * n_rows, -0.1))
     ax.axis("off")
@@ -489,7 +489,7 @@ def plot_confusion(ax, predictions, y):
     ax.imshow(mistakes, cmap="Oranges", vmax=1 + 1.5 * mistakes.max())
     for (truth, guess), n in np.ndenumerate(counts):
         color = "grey" if truth == guess else "black"
-        ax.text(guess, truth, n or "", ha="center", va="center", fontsize=9, color=color)
+        ax.text(guess, truth, n or "", ha="center", va="center", color=color, clip_on=True)
     ax.set(xticks=range(10), yticks=range(10), xlabel="predicted", ylabel="true digit")
     ax.set(title="Confusion matrix: counts of test images")
 
