@@ -302,7 +302,7 @@ def backward_prop(params, X, Y, Z1, A1, A2):
 
     X (784, m), Y (10, m); Z1, A1 and A2 (10, m) come from forward_prop with the same params and X.
     """
-    W1, b1, W2, b2 = params
+    _, _, W2, _ = params
     m = X.shape[1]  # Wrong: the size of the whole data set, not of this batch. Steps get too small.
     # fmt: off
     dZ2 = A2 - Y                                  # (10, m)
@@ -398,7 +398,7 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, re
         rate = learning_rate * min(1, 2 - 2 * (epoch - 1) / epochs)
         for i in rng.permutation(range(0, len(y), batch_size)):
             X_batch, Y_batch = X[:, i : i + batch_size], Y[:, i : i + batch_size]
-            Z1, A1, Z2, A2 = forward_prop(params, X_batch)
+            Z1, A1, _, A2 = forward_prop(params, X_batch)
             grads = backward_prop(params, X_batch, Y_batch, Z1, A1, A2)
             params = update_params(params, grads, rate)
         loss, _ = evaluate(params, X[:, :1000], Y[:, :1000])  # these are enough
@@ -660,7 +660,7 @@ def fetch(name, report=print):
             if hashlib.sha256(unpack(data)).hexdigest() == SHA256[name]:
                 return data
             problems.append(f"{mirror}: not MNIST's file")
-        except Exception as error:  # whatever ails this mirror, the next one may be well
+        except Exception as error:  # noqa: BLE001 - whatever ails this mirror, try the next
             problems.append(f"{mirror}: {str(error) or f'no answer in {TIMEOUT} s'}")
         finally:
             report("")
@@ -679,7 +679,7 @@ def load_data(dataset, folder, rng, report=print):
                 if not find_idx(folder, name).exists():
                     folder.mkdir(parents=True, exist_ok=True)
                     data = fetch(name, report)
-                    save(folder / f"{name}.gz", lambda file: file.write_bytes(data))
+                    save(folder / f"{name}.gz", lambda file, data=data: file.write_bytes(data))
             arrays = load_mnist(folder)
             known = zlib.crc32(arrays[3].astype(np.uint8)) == 0xEE8604D9  # MNIST's own test labels?
             return (*arrays, "MNIST" if known else folder.name)
@@ -740,7 +740,7 @@ def run(args, usage_error):
     try:
         plt.switch_backend("agg" if args.no_show else plt.get_backend())
         plt.close(plt.figure())
-    except Exception:  # no window can be opened here; files can still be drawn
+    except Exception:  # noqa: BLE001 - whatever keeps the window shut, a file can be drawn
         plt.switch_backend("agg")
     title = f"{name}: {network}\n{score}, seed {args.seed}"
     save(args.figure, draw_figure(title, history, params, X_test, y_test).savefig)
