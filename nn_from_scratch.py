@@ -2,7 +2,7 @@
 """
 # A neural network from scratch
 
-A 784-10-10 network learns to read handwritten digits in three seconds, with NumPy alone.
+A 784-10-10 network learns to read handwritten digits in a few seconds, with NumPy alone.
 Every formula is derived before the line that computes it, and the classic mistakes are shown
 beside the right lines. Read it once from top to bottom; then derive it on paper.
 
@@ -685,11 +685,11 @@ def load_data(dataset, folder, rng, report=print):
             return (*arrays, "MNIST" if known else folder.name)
     except ConnectionError as error:
         if dataset == "mnist":
-            raise
+            raise ConnectionError(
+                f"{error}: put it into {folder}, or use --dataset drawn"
+            ) from None
         report(f"MNIST cannot be had: {error}")
-        report(
-            "training on digits that this script draws: not to be compared with MNIST's accuracy"
-        )
+        report("training on digits that this script draws: accuracy not comparable with MNIST's")
     X, y = draw_digits(30_000, rng)
     return X[:, 5000:], y[5000:], X[:, :5000], y[:5000], "drawn digits"
 

@@ -758,7 +758,7 @@ def test_bad_files(tiny, tmp_path, capsys, monkeypatch):
         ("--data", str(tiny), "--figure", "no-suffix"): ".png",
         ("--data", str(tiny), "--figure", "picture.xyz", "--epochs", "1"): "xyz",
         ("--data", str(tiny), "--learning-rate", "1e30"): "learning-rate",
-        ("--data", "nowhere", "--dataset", "mnist"): "no mirror",
+        ("--data", "nowhere", "--dataset", "mnist"): "use --dataset drawn",
     }.items():
         with pytest.raises(SystemExit) as stop:
             nn.main([*flags, "--no-show"])
