@@ -8,7 +8,7 @@ beside the right lines. Read it once from top to bottom; then derive it on paper
 
 This is a lesson, not a library. You need matrix multiplication, partial derivatives, mean and
 variance, and basic Python. Run it with `python nn_from_scratch.py`, or open it as a notebook: each
-`# %%` starts a cell. Its companion `test_nn.py` proves that the gradients are right.
+`# %%` starts a cell. Its companion `test_nn.py` checks every gradient.
 
     symbol      meaning                                                          shape
     m           number of samples at hand, 64 in a training step
@@ -25,7 +25,8 @@ variance, and basic Python. Run it with `python nn_from_scratch.py`, or open it 
     @  *  ^T    matrix product, product element by element, transpose (.T in the code)
     log         the natural logarithm, ln
 
-The hidden layer has 10 units; with `--hidden 300` read 300 where a shape of layer 1 says 10.
+The hidden layer has 10 units. With `--hidden 300` read 300 for the first 10 in the shapes of layer
+1 and for the second 10 of W2 and dW2.
 """
 
 # %%
@@ -93,7 +94,7 @@ def load_mnist(folder):
 
 def one_hot(y, n_classes=10):
     """Return Y (n_classes, m) float32: in column s a 1 in row y[s], zeros elsewhere."""
-    # Wrong: Y.max() + 1 rows. A batch without a 9 then gets 9 rows, and A2 - Y fails or misleads.
+    # Wrong: y.max() + 1 rows. A batch without a 9 then gets too few, and A2 - Y fails or misleads.
     return np.eye(n_classes, dtype=np.float32)[y].T
 
 
@@ -105,16 +106,19 @@ def one_hot(y, n_classes=10):
 #      pixels    (10, 784)    sums           features   (10, 10)    scores      probabilities
 #                (10, 1)                                (10, 1)
 #
-# A **layer** is weighted sums of its inputs plus a bias, one sum per unit. Books number the layers
-# in brackets, Z[1] = W[1] X + b[1]; the code says `Z1 = W1 @ X + b1`. b1 is one column and W1 X has
-# m of them: NumPy **broadcasts**, that is, it adds the same b1 to every column.
+# A **layer** is weighted sums of its inputs, one sum per unit, each plus a constant of its own, its
+# bias. Layer 1 is **hidden** between pixels and scores. Books number the layers in brackets, Z[1] =
+# W[1] X + b[1]; the code says `Z1 = W1 @ X + b1`. b1 is one column and W1 X has m of them: NumPy
+# **broadcasts**, that is, it adds the same b1 to every column.
 #
 # **Why not start at zero?** Units that start equal stay equal: equal weights give equal sums and
-# equal gradients, so ten units would do the work of one. Random weights break the symmetry.
+# equal gradients, so ten units would do the work of one. Random weights break the symmetry. (With
+# all weights 0, moreover, A1 is 0, nothing passes back through W2, and only b2 would learn.)
 #
-# **How large?** A unit sums z = w_1 a_1 + ... + w_n a_n over its n = n_in inputs. Let the w have
-# mean 0 and be independent of each other and of the a. Each a is the ReLU of a sum z' one layer
-# below, and z' is symmetric about 0, so ReLU cuts off half of its mean square:
+# **How large?** A unit sums z = w_1 a_1 + ... + w_n a_n over its n = n_in inputs. Let the w be
+# symmetric about 0, and independent of each other and of the a. Then the products w a have mean 0
+# and are uncorrelated, so Var(z) is the sum of their mean squares. Each a is the ReLU of a sum z'
+# one layer below, symmetric about 0 as well, and ReLU cuts off half of its mean square Var(z'):
 #
 #     Var(z) = n Var(w) mean(a^2) = n Var(w) Var(z') / 2
 #
@@ -170,7 +174,7 @@ def softmax(Z):
 
 
 def forward_prop(params, X):
-    """Return Z1, A1, Z2, A2 for the samples in the columns of X. Backprop needs all but Z2."""
+    """Return Z1, A1, Z2, A2 for the samples in the columns of X. backward_prop needs all but Z2."""
     W1, b1, W2, b2 = params
     # fmt: off
     Z1 = W1 @ X + b1                              # (10, m)
@@ -184,7 +188,7 @@ def forward_prop(params, X):
 # %% [markdown]
 # ### In numbers
 # A network for pencil and paper: 2 pixels, 2 hidden units, 3 classes, and one sample of class 1
-# (classes count from 0). Chapter 5 takes the same example back.
+# (classes count from 0). Chapter 5 runs the same example backward.
 #
 #     X  = [[1], [2]]
 #     W1 = [[-1, 1], [1, -1]]          b1 = [[0], [0]]
@@ -204,13 +208,14 @@ def forward_prop(params, X):
 #
 # This is the **cross-entropy**; the sum only picks row t, where Y is 1. A network that knows
 # nothing gives each digit about 1/10, so training starts near log 10 = 2.303, chance level; a bit
-# above it, since the first scores are random and not 0. A first loss far above is a bad start.
+# above it, since random scores are worse than equal ones. A first loss far above is a bad start.
 #
 # **Why from Z2 and not from A2?** A small A_t underflows to 0, and log 0 is -inf. But
 #
 #     L = -log (exp(Z_t) / sum_j exp(Z_j)) = log (sum_j exp(Z_j)) - Z_t
 #
-# never takes the log of less than 1, once the maximum is subtracted. In the example, where t = 1:
+# never takes the log of less than 1, once the maximum is subtracted from every Z, which again
+# changes nothing: it cancels between the two terms. In the example, where t = 1:
 #
 #     L = log (e + e^2 + e^3) - 2 = 1.408 = -log 0.2447
 
@@ -266,8 +271,8 @@ def cross_entropy(Z2, Y):
 # W2 carries hidden units to scores; W2^T carries blame for the scores back to the hidden units.
 #
 # ### Step 4. Back through ReLU: dZ1
-# ReLU is a switch. Where Z1 > 0 it passes Z1 on (slope 1), so it passes blame back; where Z1 < 0
-# it passes nothing (slope 0). At exactly 0 there is no slope; by convention the gate is closed.
+# ReLU is a switch, or gate. Where Z1 > 0 it passes Z1 on (slope 1), so it passes blame back; where
+# Z1 < 0 it passes nothing (slope 0). At 0 there is no slope; by convention the gate is closed.
 #
 #     dZ1 = W2^T dZ2 * (Z1 > 0)              True counts as 1, False as 0
 #
@@ -291,7 +296,7 @@ def backward_prop(params, X, Y, Z1, A1, A2):
     dW2 = (dZ2 / m) @ A1.T                        # (10, 10)
 
     # Wrong: np.sum(dZ2) / m, no axis. Columns of A2 - Y sum to 0, so b2 stays 0 and never learns.
-    # keepdims=True makes the sums a column, like b2. Without it they would act as a row.
+    # keepdims=True makes the sums a column, like b2. A row of sums would turn b2 into (10, 10).
     db2 = dZ2.sum(axis=1, keepdims=True) / m      # (10, 1)
 
     # Wrong: (A1 >= 0), which is always true: the gate never closes. (A1 > 0) is as good as Z1 > 0.
@@ -316,7 +321,7 @@ def backward_prop(params, X, Y, Z1, A1, A2):
 #
 # ## 6. Update: one step downhill
 # Let W stand for all parameters, and move them a little, by D. To first order (Taylor) J changes
-# by the sum of dW * D. Of all D of the same length, the one against dW makes that sum lowest:
+# by the sum of dW * D, lowest for the D against dW among all of its length (Cauchy-Schwarz):
 #
 #     J(W - alpha dW) = J(W) - alpha (sum of dW * dW) + terms of order alpha^2
 #
@@ -328,8 +333,7 @@ def backward_prop(params, X, Y, Z1, A1, A2):
 def update_params(params, grads, learning_rate):
     """Return new params after one step downhill: W := W - alpha dW, b := b - alpha db."""
     # Wrong: updating W2 on the way back, before dZ1 has used it. Here all gradients come first.
-    # P - learning_rate * dP, written as a sum, because NumPy then adds in the product's memory.
-    return tuple(P + -learning_rate * dP for P, dP in zip(params, grads))
+    return tuple(P - learning_rate * dP for P, dP in zip(params, grads))
 
 
 # %% [markdown]
@@ -342,12 +346,13 @@ def update_params(params, grads, learning_rate):
 # columns, used where it lies in memory, and each epoch takes the batches in a new order. Gathering
 # 64 columns anew for each step would cost half as much as its matrix products.
 #
-# The noise never ends, so steps of constant length end up wandering around the valley's floor. From
-# half-way on, the learning rate therefore falls to nearly 0: long steps to travel, short to settle.
+# The noise never ends, so steps of constant length end up wandering around the minimum. From
+# half-way on, the learning rate therefore falls in a straight line to nearly 0: the steps settle.
 #
 # Parameters are fitted to the training images, so the loss there flatters them. The 5,000
 # **validation** images take part in no step, and judge fairly while you choose the constants above.
-# Choosing wears them out too. Hence the test images: used once, when all choices are made.
+# (MNIST's happen to be easy: the loss on them is even lower.) Choosing wears them out too. Hence
+# the test images: used once in a run, when all choices are made.
 
 
 # %%
@@ -376,7 +381,7 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, re
             Z1, A1, _, A2 = forward_prop(params, X_batch)
             grads = backward_prop(params, X_batch, Y_batch, Z1, A1, A2)
             params = update_params(params, grads, rate)
-        loss, _ = evaluate(params, X[:, :1000], y[:1000])  # these are enough
+        loss, _ = evaluate(params, X[:, :1000], y[:1000])  # a sample will do
         val_loss, score = evaluate(params, X_val, y_val)
         if not np.isfinite(loss + val_loss):
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}: lower --learning-rate")
@@ -533,7 +538,7 @@ def move_pen(stroke, n, rng):
 
 def draw_digits(m, rng):
     """Draw m digits: images X (784, m), float32 in [0, 1], and labels y (m,), integers 0 to 9."""
-    number = rng.permutation(m)  # its last figure is the digit: all ten are equally frequent
+    number = rng.permutation(m)  # its last digit is the one to draw: all ten are as frequent
     X = np.empty((m, 784), np.float32)
     for digit, ways in enumerate(WAYS):
         for k, way in enumerate(ways):
@@ -542,7 +547,7 @@ def draw_digits(m, rng):
             path = np.concatenate([move_pen(stroke, n, rng) for stroke in way.split(",")], axis=1)
             # Width, tilt and slant vary, and most writers lean to the right: mean, then deviation.
             path += path @ rng.normal([[0, 0], [-0.15, 0]], [[0.2, 0.15], [0.25, 0]], (n, 2, 2))
-            # As in MNIST: fit digit and ink into a 20 x 20 box, put the mean in the centre.
+            # As in MNIST: fit path and ink (17.8 + 2) into a 20 x 20 box, and centre the mean.
             path -= path.min(axis=1, keepdims=True)
             path *= 17.8 / path.max(axis=(1, 2), keepdims=True)
             path += 14 - path.mean(axis=1, keepdims=True)
@@ -574,7 +579,7 @@ SHA256 = {
 
 
 def find_idx(folder, name):
-    """Return the path of file `name`, spelt with "-idx" or ".idx", gzipped or not, there or not."""
+    """Return the path of file `name`, with "-idx" or ".idx", gzipped or not; `name` if missing."""
     return min(Path(folder).glob(name.replace("-idx", "?idx") + "*"), default=Path(folder, name))
 
 
@@ -625,7 +630,7 @@ def load_data(dataset, folder, rng, report=print):
                 folder.mkdir(parents=True, exist_ok=True)
                 save(folder / f"{name}.gz", Path.write_bytes, fetch(name, report))
             arrays = load_mnist(folder)
-            known = zlib.crc32(bytes(list(arrays[3]))) == 0xEE8604D9  # MNIST's own test labels?
+            known = zlib.crc32(arrays[3].astype(np.uint8)) == 0xEE8604D9  # MNIST's own test labels?
             return (*arrays, "MNIST" if known else folder.name)
     except ConnectionError as error:
         if dataset == "mnist":
@@ -714,6 +719,8 @@ if __name__ == "__main__":
     # A notebook has no __file__, and its sys.argv belongs to the kernel.
     main(sys.argv[1:] if Path(sys.argv[0]).name == Path(globals().get("__file__", "")).name else [])
 
+# For `uv run`, which installs the packages by itself (PEP 723):
+#
 # /// script
 # requires-python = ">=3.8"
 # dependencies = ["numpy>=1.18", "matplotlib>=3.5", "pytest>=7"]
@@ -736,14 +743,14 @@ if __name__ == "__main__":
 #     figure saved as nn_from_scratch.png
 #
 # ## Exercises
-# 1. Put the lines marked "Wrong" into backward_prop, one at a time. Which gradient will be off, and
-#    will the loss still fall? Check: `python -m pytest` names the parameter at fault.
+# 1. Put the wrong versions of chapter 5 into backward_prop, one at a time. Which gradient will be
+#    off, and will the loss still fall? Check: `python -m pytest` names the parameter at fault.
 # 2. Give the worked example a second sample, X = (2, 1) of class 2, and redo it by hand, 1/m
 #    included. Check: write it into the comments; test_worked_example recomputes every number.
-# 3. Let ReLU leak: Z where Z > 0, 0.1 Z elsewhere. What becomes of dZ1? Check: the gradient tests
-#    pass, and only the test of the gate at exactly 0 fails. Why must it?
-# 4. Punish large weights: add (c/2) (|W1|^2 + |W2|^2) to J. Which gradients change? Check: add the
-#    same term to `loss` in test_nn.py; the gradient tests must pass again.
+# 3. Let ReLU leak: Z where Z > 0, 0.1 Z elsewhere. What becomes of dZ1? Check: the tests named by
+#    `python -m pytest -k gradient_by` pass. Which of the others fail, and why must they?
+# 4. Punish large weights: add c/2 times the sum of their squares to J. Which gradients change?
+#    Check: add the same term to `loss` in test_nn.py, and the tests of exercise 3 must pass.
 # 5. Put a second hidden layer between the two, with W3 and b3 for the output. Derive its gradients
 #    by repeating steps 2 to 4. Check: extend NAMES and `problem` in test_nn.py; complex_step takes
 #    any number of parameters.
