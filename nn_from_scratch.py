@@ -65,7 +65,6 @@ SEED = 0              # of all random numbers: the same seed gives the same run
 # %%
 def read_idx(folder, name):
     """Return the uint8 array in the IDX file `name`: (m, 28, 28) images or (m,) labels.
-
     IDX is two zero bytes, 8 for "unsigned bytes", the number of axes, the length of each axis as a
     big-endian 32-bit number, the values. Raises FileNotFoundError, and ValueError if broken."""
     path = find_idx(folder, name)
@@ -79,7 +78,6 @@ def read_idx(folder, name):
 
 def load_mnist(folder):
     """Return X_train (784, 60000), y_train (60000,), X_test (784, 10000), y_test (10000,).
-
     X is float32 in [0, 1], y is int in 0..9. Other data in the same form load too (Fashion-MNIST).
     Raises FileNotFoundError if `folder` lacks one of the four files, ValueError if one is bad."""
     arrays = []
@@ -130,7 +128,6 @@ def one_hot(y, n_classes=10):
 # %%
 def init_params(n_hidden, rng):
     """Return W1 (n_hidden, 784), b1 (n_hidden, 1), W2 (10, n_hidden), b2 (10, 1), all float32.
-
     `rng` is a numpy.random.Generator. Weights have standard deviation sqrt(2 / n_in)."""
     # `** 0.5` gives a Python float. np.sqrt would give a np.float64, to which NumPy 2 promotes the
     # weights, and with them everything below, at half the speed.
@@ -284,7 +281,6 @@ def cross_entropy(Z2, Y):
 # %%
 def backward_prop(params, X, Y, Z1, A1, A2):
     """Return the gradient dW1, db1, dW2, db2 of J, each of the shape of its parameter.
-
     X (784, m), Y (10, m); Z1, A1, A2 (10, m) from forward_prop with the same params and X."""
     _, _, W2, _ = params
     m = X.shape[1]  # Wrong: the size of the whole data set, not of this batch. Steps get too small.
@@ -366,7 +362,6 @@ def evaluate(params, X, y):
 @np.errstate(over="ignore", invalid="ignore")  # a diverging loss gets a sentence, below
 def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, report=print):
     """Return the trained params and a row per epoch: training and validation loss, accuracy, time.
-
     X (784, m) and y (m,) are trained on, X_val and y_val only judged. Time is in seconds since the
     start. Each epoch calls report(text). Raises FloatingPointError if the loss diverges."""
     # Wrong: shuffling X but not y. One list of columns for both keeps each image with its label.
@@ -721,7 +716,6 @@ if __name__ == "__main__":
     main(sys.argv[1:] if Path(sys.argv[0]).name == Path(globals().get("__file__", "")).name else [])
 
 # For `uv run`, which installs the packages by itself (PEP 723):
-#
 # /// script
 # requires-python = ">=3.8"
 # dependencies = ["numpy>=1.18", "matplotlib>=3.5", "pytest>=7"]
