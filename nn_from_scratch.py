@@ -205,7 +205,7 @@ def forward_prop(params, X):
 #
 # This is the **cross-entropy**; the sum only picks row t, where Y is 1. A network that knows
 # nothing gives each digit about 1/10, so training starts near log 10 = 2.303, chance level; a bit
-# above it, since random scores are worse than equal ones. A first loss far above is a bad start.
+# above it, since random scores are worse than equal ones. A first loss far above: a bad start.
 #
 # **Why from Z2 and not from A2?** A small A_t underflows to 0, and log 0 is -inf. But
 #
