@@ -576,7 +576,8 @@ SHA256 = {
 
 def find_idx(folder, name):
     """Return the path of file `name`, with "-idx" or ".idx", gzipped or not; `name` if missing."""
-    return min(Path(folder).glob(name.replace("-idx", "?idx") + "*"), default=Path(folder, name))
+    # Not min: some archives bring a folder called `name` as well, and it sorts before the file.
+    return max(Path(folder).glob(name.replace("-idx", "?idx") + "*"), default=Path(folder, name))
 
 
 def unpack(data):
