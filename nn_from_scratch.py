@@ -3,17 +3,17 @@
 # A neural network from scratch
 
 A 784-10-10 network learns to read handwritten digits in a few seconds, with NumPy alone.
-Every formula is derived before the line that computes it, and the classic mistakes are shown
-beside the right lines. Read it once from top to bottom; then derive it on paper.
+Every formula of the network is derived before the line that computes it, and the classic mistakes
+stand beside the right lines. Read it once from top to bottom; then derive it on paper.
 
 This is a lesson, not a library. You need matrix multiplication, partial derivatives, mean and
 variance, and basic Python. Run it with `python nn_from_scratch.py`, or open it as a notebook: each
 `# %%` starts a cell. Its companion `test_nn.py` checks every gradient.
 
     symbol      meaning                                                          shape
-    m           number of samples at hand, 64 in a training step
+    m           number of samples at hand, at most 64 in a training step
     X           images: a column is a sample, a row is a pixel; 0 paper, 1 ink   (784, m)
-    y, Y        labels, as digits and as one-hot columns                         (m,), (10, m)
+    y, Y        labels as digits, and one-hot: 1 in row y of the column, else 0  (m,), (10, m)
     W1, b1      weights and biases of the hidden layer                           (10, 784), (10, 1)
     Z1, A1      the hidden layer before and after ReLU                           (10, m)
     W2, b2      weights and biases of the output layer                           (10, 10), (10, 1)
@@ -25,8 +25,8 @@ variance, and basic Python. Run it with `python nn_from_scratch.py`, or open it 
     @  *  ^T    matrix product, product element by element, transpose (.T in the code)
     log         the natural logarithm, ln
 
-The hidden layer has 10 units. With `--hidden 300` read 300 for the first 10 in the shapes of layer
-1 and for the second 10 of W2 and dW2.
+The hidden layer has 10 units. With `--hidden 300` each 10 that counts hidden units becomes 300: W1
+is (300, 784), A1 (300, m), W2 (10, 300).
 """
 
 # %%
@@ -43,11 +43,11 @@ from urllib.request import urlopen
 import matplotlib.pyplot as plt
 import numpy as np
 
-# What training does not learn but you choose; these were chosen on the validation images.
+# What training does not learn but you choose, on the validation images (chapters 6 and 7).
 # fmt: off
 HIDDEN = 10           # units in the hidden layer: more read better and take longer to train
 EPOCHS = 25           # passes over all training images: more gain little, fewer lose accuracy
-BATCH_SIZE = 64       # images per step: fewer give more, noisier steps; more give fewer, smoother
+BATCH_SIZE = 64       # images per step: few make many noisy steps, many make few smooth ones
 LEARNING_RATE = 0.12  # alpha at the start: lower is slower, higher can kill hidden units
 SEED = 0              # of all random numbers: the same seed gives the same run
 # fmt: on
@@ -56,10 +56,10 @@ SEED = 0              # of all random numbers: the same seed gives the same run
 # ## 1. The data: from image files to the matrix X
 # MNIST is 70,000 scanned digits of 28x28 grey pixels (LeCun, Cortes and Burges, 1998). Row by row,
 # an image becomes 784 numbers, scaled from 0..255 to 0..1: one **column** of X. One column is one
-# sample, so a layer is W X, as in the books, and each column below belongs to one sample.
+# sample, here and in Y, Z and A, so a layer is W X + b, as in the books.
 #
 # In memory the 784 numbers of a column stand side by side (X is the transpose of an array with an
-# image per row). A mini-batch of neighbouring columns is then one unbroken run, and fast to read.
+# image per row). Some neighbouring columns, a batch, are then one unbroken run, and fast to read.
 
 
 # %%
@@ -92,7 +92,7 @@ def load_mnist(folder):
 
 def one_hot(y, n_classes=10):
     """Return Y (n_classes, m) float32: in column s a 1 in row y[s], zeros elsewhere."""
-    # Wrong: y.max() + 1 rows. A batch without a 9 then gets too few, and A2 - Y fails or misleads.
+    # Wrong: y.max() + 1 rows. Without a 9 in y they are too few: A2 - Y fails, or broadcasts.
     return np.eye(n_classes, dtype=np.float32)[y].T
 
 
@@ -109,20 +109,20 @@ def one_hot(y, n_classes=10):
 # W[1] X + b[1]; the code says `Z1 = W1 @ X + b1`. b1 is one column and W1 X has m of them: NumPy
 # **broadcasts**, that is, it adds the same b1 to every column.
 #
-# **Why not start at zero?** Units that start equal stay equal: equal weights give equal sums and
-# equal gradients, so ten units would do the work of one. Random weights break the symmetry. (With
-# all weights 0, moreover, A1 is 0, nothing passes back through W2, and only b2 would learn.)
+# **Why not start at zero?** Units that start equal stay equal: equal weights, in and out, get equal
+# gradients, so ten units would do the work of one. Random weights break the symmetry. (With all
+# weights 0, moreover, A1 is 0, nothing passes back through W2, and only b2 would learn.)
 #
 # **How large?** A unit sums z = w_1 a_1 + ... + w_n a_n over its n = n_in inputs. Let the w be
 # symmetric about 0, and independent of each other and of the a. Then the products w a have mean 0
-# and are uncorrelated, so Var(z) is the sum of their mean squares. Each a is the ReLU of a sum z'
-# one layer below, symmetric about 0 as well, and ReLU cuts off half of its mean square Var(z'):
+# and are uncorrelated, so Var(z) is the sum of their mean squares. Each a is ReLU(z') = max(z', 0)
+# of a sum z' one layer below, symmetric about 0 too: half of its mean square Var(z') is cut off.
 #
 #     Var(z) = n Var(w) mean(a^2) = n Var(w) Var(z') / 2
 #
 # Signals neither grow nor fade from layer to layer if Var(w) = 2 / n_in (He et al., 2015). Pixels
-# are not ReLU outputs, but for a single layer any moderate scale does. Biases start at zero:
-# nothing tells yet which way to push.
+# are not ReLU outputs, but a scale that is off in one layer alone does no harm. Biases start at
+# zero: nothing tells yet which way to push.
 
 
 # %%
@@ -146,7 +146,7 @@ def init_params(n_hidden, rng):
 #
 # ReLU(z) = max(z, 0) is about the simplest bend. A unit is *on* where z > 0 and *off* elsewhere.
 #
-# **Softmax** turns a column of scores into probabilities, positive and summing to 1:
+# **Softmax** turns a column Z of scores into probabilities A, positive and summing to 1:
 #
 #     A_k = exp(Z_k) / sum_j exp(Z_j)
 #
@@ -165,7 +165,7 @@ def softmax(Z):
     """Return the softmax of each column of Z (10, m): entries in [0, 1], each column sums to 1."""
     # Wrong: exp(Z) without the maximum. In float32 exp(89) is inf, and inf / inf is nan.
     # Wrong: Z.max(), one maximum for the batch. A column 104 below it becomes 0 / 0, nan as well.
-    # axis=0 runs down the columns: one maximum each, (m,), which broadcasts over the rows.
+    # axis=0 runs down the columns: one maximum each, (m,), which acts as a row.
     E = np.exp(Z - Z.max(axis=0))
     return E / E.sum(axis=0)
 
@@ -205,9 +205,9 @@ def forward_prop(params, X):
 #
 # This is the **cross-entropy**; the sum only picks row t, where Y is 1. A network that knows
 # nothing gives each digit about 1/10, so training starts near log 10 = 2.303, chance level; a bit
-# above it, since random scores are worse than equal ones. A first loss far above: a bad start.
+# above it, since leaning to one digit at random loses more than it gains. Far above: a bad start.
 #
-# **Why from Z2 and not from A2?** A small A_t underflows to 0, and log 0 is -inf. But
+# **Why is L computed from Z2, not from A2?** A small A_t underflows to 0, and log 0 is -inf. But
 #
 #     L = -log (exp(Z_t) / sum_j exp(Z_j)) = log (sum_j exp(Z_j)) - Z_t
 #
@@ -244,7 +244,7 @@ def cross_entropy(Z2, Y):
 #     dL/dZ_i = sum_k dL/dA_k dA_k/dZ_i = -sum_k Y_k (delta_ki - A_i) = -Y_i + A_i sum_k Y_k
 #             = A_i - Y_i                           because a one-hot column sums to 1
 #
-# Probability given minus probability due. Each column sums to 1 - 1 = 0.
+# Probability given minus probability due: the **blame** of each score. A column sums to 1 - 1 = 0.
 #
 # ### Step 2. The output layer: dW2 and db2
 # Z2_i = sum_j W2_ij A1_j + b2_i, so the weight W2_ij moves only Z2_i, at the rate A1_j:
@@ -271,7 +271,7 @@ def cross_entropy(Z2, Y):
 # ReLU is a switch, or gate. Where Z1 > 0 it passes Z1 on (slope 1), so it passes blame back; where
 # Z1 < 0 it passes nothing (slope 0). At 0 there is no slope; by convention the gate is closed.
 #
-#     dZ1 = W2^T dZ2 * (Z1 > 0)              True counts as 1, False as 0
+#     dZ1 = (W2^T dZ2) * (Z1 > 0)            True counts as 1, False as 0
 #
 # ### Step 5. The hidden layer: dW1 and db1
 # Z1 = W1 X + b1 has the form of step 2, with X in place of A1: dW1 = 1/m dZ1 X^T, and db1 = 1/m
@@ -283,7 +283,7 @@ def backward_prop(params, X, Y, Z1, A1, A2):
     """Return the gradient dW1, db1, dW2, db2 of J, each of the shape of its parameter.
     X (784, m), Y (10, m); Z1, A1, A2 (10, m) from forward_prop with the same params and X."""
     _, _, W2, _ = params
-    m = X.shape[1]  # Wrong: the size of the whole data set, not of this batch. Steps get too small.
+    m = X.shape[1]  # of this batch. Wrong: of the whole data set. Steps get far too small.
     # fmt: off
     dZ2 = A2 - Y                                  # (10, m)
 
@@ -292,11 +292,12 @@ def backward_prop(params, X, Y, Z1, A1, A2):
     dW2 = (dZ2 / m) @ A1.T                        # (10, 10)
 
     # Wrong: np.sum(dZ2) / m, no axis. Columns of A2 - Y sum to 0, so b2 stays 0 and never learns.
-    # keepdims=True makes the sums a column, like b2. A row of sums would turn b2 into (10, 10).
+    # keepdims=True keeps a column, like b2. A bare sum, (10,), acts as a row: b2 becomes (10, 10).
     db2 = dZ2.sum(axis=1, keepdims=True) / m      # (10, 1)
 
-    # Wrong: (A1 >= 0), which is always true: the gate never closes. (A1 > 0) is as good as Z1 > 0.
-    dZ1 = W2.T @ dZ2 * (Z1 > 0)                   # (10, m)
+    # Wrong: (A1 >= 0), always true: the gate never closes. (A1 > 0) would do: it means Z1 > 0.
+    # Wrong: W2 @ dZ2, without .T. With 10 units W2 is square, and nothing complains.
+    dZ1 = (W2.T @ dZ2) * (Z1 > 0)                 # (10, m)
 
     # dZ1 @ X.T / m would be the same, but would divide 7,840 numbers here instead of 640.
     dW1 = (dZ1 / m) @ X.T                         # (10, 784)
@@ -309,7 +310,7 @@ def backward_prop(params, X, Y, Z1, A1, A2):
 # ### The example, backward
 #     Y   = [[0], [1], [0]]
 #     dZ2 = [[0.090], [-0.755], [0.665]]           class 1 should score more, the others less
-#     dW2 = [[0.090, 0], [-0.755, 0], [0.665, 0]]  the unit that is off gets nothing to learn
+#     dW2 = [[0.090, 0], [-0.755, 0], [0.665, 0]]  for weights from the unit that is off, 0
 #     db2 = [[0.090], [-0.755], [0.665]]
 #     dZ1 = [[0.575], [0]]                         0.090*1 - 0.755*2 + 0.665*3; the gate is closed
 #     dW1 = [[0.575, 1.150], [0, 0]]               0.575 times the pixels 1 and 2
@@ -317,7 +318,8 @@ def backward_prop(params, X, Y, Z1, A1, A2):
 #
 # ## 6. Update: one step downhill
 # Let W stand for all parameters, and move them a little, by D. To first order (Taylor) J changes
-# by the sum of dW * D, lowest for the D against dW among all of its length (Cauchy-Schwarz):
+# by the sum of dW * D. Among all D of one length this is lowest for the D that points against dW
+# (Cauchy-Schwarz), so take D = -alpha dW:
 #
 #     J(W - alpha dW) = J(W) - alpha (sum of dW * dW) + terms of order alpha^2
 #
@@ -329,7 +331,7 @@ def backward_prop(params, X, Y, Z1, A1, A2):
 def update_params(params, grads, learning_rate):
     """Return new params after one step downhill: W := W - alpha dW, b := b - alpha db."""
     # Wrong: updating W2 on the way back, before dZ1 has used it. Here all gradients come first.
-    # P - learning_rate * dP, written as a sum: NumPy adds to a large product within its memory.
+    # The same as P - learning_rate * dP, but a sum can reuse the memory of a large product.
     return tuple(P + -learning_rate * dP for P, dP in zip(params, grads))
 
 
@@ -341,15 +343,15 @@ def update_params(params, grads, learning_rate):
 #
 # The images are shuffled once, since files are often sorted. A batch is then a run of neighbouring
 # columns, used where it lies in memory, and each epoch takes the batches in a new order. Gathering
-# 64 columns anew for each step would cost half as much as its matrix products.
+# 64 columns anew would cost half as much as the matrix products of a step.
 #
-# The noise never ends, so steps of constant length end up wandering around the minimum. From
+# The noise never ends, so at a constant rate the steps end up wandering around the minimum. From
 # half-way on, the learning rate therefore falls in a straight line to nearly 0: the steps settle.
 #
 # Parameters are fitted to the training images, so the loss there flatters them. The 5,000
 # **validation** images take part in no step, and judge fairly while you choose the constants above.
 # (MNIST's happen to be easy: the loss on them is even lower.) Choosing wears them out too. Hence
-# the test images: used once in a run, when all choices are made.
+# the test images: look at them once, when all choices are made.
 
 
 # %%
@@ -362,7 +364,7 @@ def evaluate(params, X, y):
 @np.errstate(over="ignore", invalid="ignore")  # a diverging loss gets a sentence, below
 def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, report=print):
     """Return the trained params and a row per epoch: training and validation loss, accuracy, time.
-    X (784, m) and y (m,) are trained on, X_val and y_val only judged. Time is in seconds since the
+    X (784, m) and y (m,) are trained on, X_val and y_val only judge. Time is in seconds since the
     start. Each epoch calls report(text). Raises FloatingPointError if the loss diverges."""
     # Wrong: shuffling X but not y. One list of columns for both keeps each image with its label.
     order = rng.permutation(len(y))
@@ -377,7 +379,7 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, re
             Z1, A1, _, A2 = forward_prop(params, X_batch)
             grads = backward_prop(params, X_batch, Y_batch, Z1, A1, A2)
             params = update_params(params, grads, rate)
-        loss, _ = evaluate(params, X[:, :1000], y[:1000])  # a sample will do
+        loss, _ = evaluate(params, X[:, :1000], y[:1000])  # 1,000 will do
         val_loss, score = evaluate(params, X_val, y_val)
         if not np.isfinite(loss + val_loss):
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}: lower --learning-rate")
@@ -396,8 +398,8 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, re
 # **What ten hidden units cannot do.** The default run reads 560 of the 10,000 test images wrongly.
 # Most often it mixes up 4 and 9 (45 times), 3 and 5 (39) and 2 and 7 (36): pairs that share much of
 # their ink. None of its units is dead, but each is one template for the whole image, and ten leave
-# none to spare for a detail, such as the gap at the top of a 4, or for a digit a little off the
-# centre. More epochs hardly help. More units do: `--hidden 300 --learning-rate 0.4` reads 98.33%.
+# none to spare for a detail, such as the gap at the top of a 4. More epochs hardly help. More units
+# do: `--hidden 300 --learning-rate 0.4` reads 98.33%.
 
 
 # %%
@@ -695,7 +697,7 @@ def main(argv):
     flag("--hidden", type=int, default=HIDDEN, help="units in the hidden layer")
     flag("--epochs", type=int, default=EPOCHS, help="passes over the training images")
     flag("--batch-size", type=int, default=BATCH_SIZE, help="images per step")
-    flag("--learning-rate", type=float, default=LEARNING_RATE, help="length of the first steps")
+    flag("--learning-rate", type=float, default=LEARNING_RATE, help="alpha at the start")
     flag("--seed", type=int, default=SEED, help="of all random numbers")
     flag("--figure", type=Path, default="nn_from_scratch.png", help="file to save the picture in")
     flag("--no-show", action="store_true", help="save the picture, but open no window")
@@ -739,8 +741,8 @@ if __name__ == "__main__":
 #     figure saved as nn_from_scratch.png
 #
 # ## Exercises
-# 1. Put the wrong versions of chapter 5 into backward_prop, one at a time. Which gradient will be
-#    off, and will the loss still fall? Check: `python -m pytest` names the parameter at fault.
+# 1. Put the wrong versions of chapter 5 into backward_prop, one at a time. Which gradients will
+#    be off, and will the loss still fall? Check: `python -m pytest` names the parameter at fault.
 # 2. Give the worked example a second sample, X = (2, 1) of class 2, and redo it by hand, 1/m
 #    included. Check: write it into the comments; test_worked_example recomputes every number.
 # 3. Let ReLU leak: Z where Z > 0, 0.1 Z elsewhere. What becomes of dZ1? Check: the tests named by

@@ -310,11 +310,28 @@ def test_twenty_samples_are_learnt_by_heart():
 def test_the_validation_images_are_judged_and_take_no_part_in_training():
     X, y = small_data()
     params = nn.init_params(10, np.random.default_rng(0))
-    one, history = nn.train(params, X, y, X, y, 2, 10, 0.1, np.random.default_rng(0), quiet)
-    J, score = loss(one, X, nn.one_hot(y)), nn.accuracy(nn.predict(one, X), y)
-    np.testing.assert_allclose(history[-1][:3], (J, J, score), rtol=1e-5)
-    other, _ = nn.train(params, X, y, 1 - X, 9 - y, 2, 10, 0.1, np.random.default_rng(0), quiet)
+    X_val, y_val = 1 - X[:, :30], 9 - y[:30]
+    one, history = nn.train(params, X, y, X_val, y_val, 2, 10, 0.1, np.random.default_rng(0), quiet)
+    J, J_val = loss(one, X, nn.one_hot(y)), loss(one, X_val, nn.one_hot(y_val))
+    score = nn.accuracy(nn.predict(one, X_val), y_val)
+    np.testing.assert_allclose(history[-1][:3], (J, J_val, score), rtol=1e-5)
+    other, _ = nn.train(params, X, y, X, y, 2, 10, 0.1, np.random.default_rng(0), quiet)
     assert all((P == Q).all() for P, Q in zip(one, other))
+
+
+def test_the_last_training_images_are_kept_for_validation(tiny, monkeypatch):
+    def train(params, *data_and_settings):
+        given.extend(data_and_settings[:4])
+        raise KeyboardInterrupt  # the split is all that is wanted
+
+    given = []
+    monkeypatch.setattr(nn, "train", train)
+    with pytest.raises(SystemExit):
+        nn.main(["--data", str(tiny), "--no-show"])
+    X, y, _, _ = nn.load_mnist(tiny)
+    for part, expected in zip(given, (X[:, :220], y[:220], X[:, 220:], y[220:])):
+        np.testing.assert_array_equal(part, expected)
+    assert len(given) == 4
 
 
 def test_diverging_loss_is_reported():
@@ -689,7 +706,10 @@ def run(*flags, code=None, **options):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()  # a process that should have ended by now must not outlive its test
     return process.returncode, out, err
 
 
@@ -769,7 +789,10 @@ def test_bad_files(tiny, tmp_path, capsys, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken", "file", "nowhere", "tiny data"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
+@pytest.mark.skipif(
+    os.name == "nt" or signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    reason="no SIGINT to send to another process on Windows, nor to a shell's background job",
+)
 def test_ctrl_c_while_training(tiny, tmp_path):
     process = run("--data", tiny, "--epochs", 10**6, cwd=tmp_path)
     while not process.stdout.readline().startswith("    2 "):
@@ -817,6 +840,19 @@ def test_figure_in_odd_cases(hidden, epochs):
         fig = nn.draw_figure("title", history, params, X, labels)
         fig.canvas.draw()
         nn.plt.close(fig)
+
+
+def test_the_surest_mistakes_are_shown(monkeypatch):
+    params = nn.init_params(10, np.random.default_rng(0))
+    X, y = small_data()
+    shown = []
+    monkeypatch.setattr(nn, "plot_predictions", lambda ax, title, X, y, A2: shown.append((y, A2)))
+    nn.plt.close(nn.draw_figure("title", [(2.0, 1.5, 0.5)], params, X, y))
+    A2 = nn.forward_prop(params, X)[3]
+    wrong = A2.argmax(axis=0) != y
+    y_shown, A2_shown = shown[1]
+    assert (A2_shown.argmax(axis=0) != y_shown).all() and wrong.sum() > 15
+    assert list(A2_shown.max(axis=0)) == sorted(A2[:, wrong].max(axis=0), reverse=True)[:15]
 
 
 def test_importing_does_nothing(tmp_path):
