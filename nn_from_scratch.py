@@ -2,9 +2,11 @@
 """
 # A neural network from scratch
 
-A 784-10-10 network learns to read handwritten digits in a few seconds, with NumPy alone.
-Every formula of the network is derived before the line that computes it, and the classic mistakes
-stand beside the right lines. Read it once from top to bottom; then derive it on paper.
+A 784-10-10 network learns to read handwritten digits in a few seconds, with NumPy alone. Training
+repeats four steps: run the network forward (chapter 3), measure its loss (4), find how each weight
+and bias moves the loss, the gradient (5), and move them all a little downhill (6). Every formula is
+derived before the line that computes it, and the classic mistakes stand beside the right lines.
+Read it once from top to bottom; then derive it on paper.
 
 This is a lesson, not a library. You need matrix multiplication, partial derivatives, mean and
 variance, and basic Python. Run it with `python nn_from_scratch.py`, or open it as a notebook: each
@@ -25,8 +27,7 @@ variance, and basic Python. Run it with `python nn_from_scratch.py`, or open it 
     @  *  ^T    matrix product, product element by element, transpose (.T in the code)
     log         the natural logarithm, ln
 
-The hidden layer has 10 units. With `--hidden 300` each 10 that counts hidden units becomes 300: W1
-is (300, 784), A1 (300, m), W2 (10, 300).
+The hidden layer has 10 units; with `--hidden 300` each 10 that counts hidden units becomes 300.
 """
 
 # %%
@@ -86,14 +87,14 @@ def load_mnist(folder):
         labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
         if images.shape != (*labels.shape, 28, 28) or labels.max(initial=0) > 9:
             raise ValueError(f"{part} images and labels 0-9 in {folder} do not match: delete both")
-        arrays += np.divide(images.reshape(-1, 784), 255, dtype=np.float32).T, labels.astype(int)
+        arrays += [np.divide(images.reshape(-1, 784), 255, dtype=np.float32).T, labels.astype(int)]
     return tuple(arrays)
 
 
 def one_hot(y, n_classes=10):
     """Return Y (n_classes, m) float32: in column s a 1 in row y[s], zeros elsewhere."""
     # Wrong: y.max() + 1 rows. Without a 9 in y they are too few: A2 - Y fails, or broadcasts.
-    return np.eye(n_classes, dtype=np.float32)[y].T
+    return np.eye(n_classes, dtype=np.float32)[:, y]
 
 
 # %% [markdown]
@@ -104,14 +105,13 @@ def one_hot(y, n_classes=10):
 #      pixels    (10, 784)    sums           features   (10, 10)    scores      probabilities
 #                (10, 1)                                (10, 1)
 #
-# A **layer** is weighted sums of its inputs, one sum per unit, each plus a constant of its own, its
-# bias. Layer 1 is **hidden** between pixels and scores. Books number the layers in brackets, Z[1] =
-# W[1] X + b[1]; the code says `Z1 = W1 @ X + b1`. b1 is one column and W1 X has m of them: NumPy
-# **broadcasts**, that is, it adds the same b1 to every column.
+# A **layer** is weighted sums of its inputs, one sum per unit (a row of W), each plus a constant of
+# its own, its bias. Layer 1 is **hidden** between pixels and scores; row k of layer 2 gives digit k
+# its score. Books number the layers in brackets, Z[1] = W[1] X + b[1]; in code Z1 = W1 @ X + b1. b1
+# is one column and W1 X has m: NumPy **broadcasts**, that is, it adds the same b1 to every column.
 #
 # **Why not start at zero?** Units that start equal stay equal: equal weights, in and out, get equal
-# gradients, so ten units would do the work of one. Random weights break the symmetry. (With all
-# weights 0, moreover, A1 is 0, nothing passes back through W2, and only b2 would learn.)
+# gradients, so ten units would do the work of one. Random weights break the symmetry.
 #
 # **How large?** A unit sums z = w_1 a_1 + ... + w_n a_n over its n = n_in inputs. Let the w be
 # symmetric about 0, and independent of each other and of the a. Then the products w a have mean 0
@@ -140,7 +140,8 @@ def init_params(n_hidden, rng):
 
 # %% [markdown]
 # ## 3. Forward: from pixels to probabilities
-# **Why ReLU?** Without something non-linear between them, two layers are one:
+# **Why two layers, and why ReLU?** In one layer each pixel votes by itself, whatever the others
+# show. And without something non-linear between them, two layers are one:
 #
 #     W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2)
 #
@@ -151,8 +152,8 @@ def init_params(n_hidden, rng):
 #     A_k = exp(Z_k) / sum_j exp(Z_j)
 #
 # Subtracting any number c from all scores of a column changes nothing, since exp(Z_k - c) is
-# exp(Z_k) exp(-c), and exp(-c) cancels. Taking the column's maximum for c saves everything: the
-# largest term is then exp(0) = 1, so nothing overflows and the sum is at least 1.
+# exp(Z_k) exp(-c), and exp(-c) cancels. exp overflows easily, but not if c is the column's maximum:
+# the largest term is then exp(0) = 1, and the sum at least 1.
 
 
 # %%
@@ -227,9 +228,9 @@ def cross_entropy(Z2, Y):
 
 # %% [markdown]
 # ## 5. Backward: the gradient
-# How does J change with each weight and bias? The **chain rule** walks back from the loss, one step
-# of forward_prop at a time. The loss L of a sample depends on that sample's column alone, so what
-# follows is about one column, until parameters come in: they serve all m columns.
+# How does J change with each weight and bias? Walk back from the loss, a step of forward_prop at a
+# time, by the **chain rule**: if x moves L by way of u_1, u_2, ..., dL/dx = sum_k dL/du_k du_k/dx.
+# A sample's L depends on its own column alone: take one column, until step 2 sums over all m.
 #
 # ### Step 1. Loss and softmax together: dZ2 = A2 - Y
 # Write Z, A for Z2, A2. A_k = exp(Z_k) / T with T = sum_j exp(Z_j), so dT/dZ_i = exp(Z_i). Let
@@ -292,14 +293,14 @@ def backward_prop(params, X, Y, Z1, A1, A2):
     dW2 = (dZ2 / m) @ A1.T                        # (10, 10)
 
     # Wrong: np.sum(dZ2) / m, no axis. Columns of A2 - Y sum to 0, so b2 stays 0 and never learns.
-    # keepdims=True keeps a column, like b2. A bare sum, (10,), acts as a row: b2 becomes (10, 10).
+    # keepdims=True keeps a column. A bare (10,) acts as a row: b2 turns (10, 10), all fails.
     db2 = dZ2.sum(axis=1, keepdims=True) / m      # (10, 1)
 
     # Wrong: (A1 >= 0), always true: the gate never closes. (A1 > 0) would do: it means Z1 > 0.
     # Wrong: W2 @ dZ2, without .T. With 10 units W2 is square, and nothing complains.
     dZ1 = (W2.T @ dZ2) * (Z1 > 0)                 # (10, m)
 
-    # dZ1 @ X.T / m would be the same, but would divide 7,840 numbers here instead of 640.
+    # dZ1 @ X.T / m is the same, but would divide 12 times as many numbers.
     dW1 = (dZ1 / m) @ X.T                         # (10, 784)
     db1 = dZ1.sum(axis=1, keepdims=True) / m      # (10, 1)
     # fmt: on
@@ -345,23 +346,23 @@ def update_params(params, grads, learning_rate):
 # columns, used where it lies in memory, and each epoch takes the batches in a new order. Gathering
 # 64 columns anew would cost half as much as the matrix products of a step.
 #
-# The noise never ends, so at a constant rate the steps end up wandering around the minimum. From
+# The noise never ends, so at a constant rate the steps end up wandering around a minimum. From
 # half-way on, the learning rate therefore falls in a straight line to nearly 0: the steps settle.
 #
 # Parameters are fitted to the training images, so the loss there flatters them. The 5,000
 # **validation** images take part in no step, and judge fairly while you choose the constants above.
 # (MNIST's happen to be easy: the loss on them is even lower.) Choosing wears them out too. Hence
-# the test images: look at them once, when all choices are made.
+# the test images: every run reports on them at its end, but choose nothing by that number.
 
 
 # %%
 def evaluate(params, X, y):
     """Return the mean loss and the accuracy on the images X (784, m) with labels y (m,)."""
-    Z2 = forward_prop(params, X)[2]
+    Z2 = forward_prop(params, X)[-2]
     return float(cross_entropy(Z2, one_hot(y))), accuracy(Z2.argmax(axis=0), y)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # a diverging loss gets a sentence, below
+@np.errstate(over="ignore", invalid="ignore")  # a diverging loss is an error, below
 def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, report=print):
     """Return the trained params and a row per epoch: training and validation loss, accuracy, time.
     X (784, m) and y (m,) are trained on, X_val and y_val only judge. Time is in seconds since the
@@ -405,7 +406,7 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng, re
 # %%
 def predict(params, X):
     """Return the (m,) most probable digits for the columns of X (784, m)."""
-    return forward_prop(params, X)[2].argmax(axis=0)  # softmax keeps the order of the scores
+    return forward_prop(params, X)[-2].argmax(axis=0)  # softmax keeps the order of the scores
 
 
 def accuracy(predictions, y):
@@ -473,7 +474,7 @@ def plot_predictions(ax, title, X, y, A2):
 
 def draw_figure(title, history, params, X, y):
     """Return the figure: training curves, weights, and what the network makes of X (784, m), y."""
-    Z1, _, _, A2 = forward_prop(params, X)
+    Z1, *_, A2 = forward_prop(params, X)
     wrong = np.flatnonzero(A2.argmax(axis=0) != y)
     top = wrong[np.argsort(-A2.max(axis=0)[wrong])][:15]
     rows = {"height_ratios": [3, 2, 1.6 if len(Z1) <= 10 else 3, 4.7]}
@@ -673,7 +674,7 @@ def run(args, usage_error):
 
     score = f"test accuracy {accuracy(predict(params, X_test), y_test):.2%}"
     say(score + f" on {name}" * (name != "MNIST"))
-    for x, label, a in zip(X_test.T, y_test, forward_prop(params, X_test[:, :3])[3].T):
+    for x, label, a in zip(X_test.T, y_test, forward_prop(params, X_test[:, :3])[-1].T):
         say(f"label {label}, predicted {a.argmax()} ({a.max():.1%})\n{text_picture(x, a)}")
 
     try:
@@ -742,7 +743,7 @@ if __name__ == "__main__":
 #
 # ## Exercises
 # 1. Put the wrong versions of chapter 5 into backward_prop, one at a time. Which gradients will
-#    be off, and will the loss still fall? Check: `python -m pytest` names the parameter at fault.
+#    be off, and will the loss still fall? Check: run it; `python -m pytest` names the gradients.
 # 2. Give the worked example a second sample, X = (2, 1) of class 2, and redo it by hand, 1/m
 #    included. Check: write it into the comments; test_worked_example recomputes every number.
 # 3. Let ReLU leak: Z where Z > 0, 0.1 Z elsewhere. What becomes of dZ1? Check: the tests named by
