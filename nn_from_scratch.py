@@ -293,7 +293,7 @@ def backward_prop(params, X, Y, Z1, A1, A2):
     dW2 = (dZ2 / m) @ A1.T                        # (10, 10)
 
     # Wrong: np.sum(dZ2) / m, no axis. Columns of A2 - Y sum to 0, so b2 stays 0 and never learns.
-    # keepdims=True keeps a column. A bare sum (10,) acts as a row: b2 becomes (10, 10), which fails.
+    # keepdims=True keeps a column. A bare sum, (10,), acts as a row: b2 would become (10, 10).
     db2 = dZ2.sum(axis=1, keepdims=True) / m      # (10, 1)
 
     # Wrong: (A1 >= 0), always true: the gate never closes. (A1 > 0) would do: it means Z1 > 0.
