@@ -2506,6 +2506,15 @@ def test_help_names_every_option_and_its_default(tmp_path):
     assert {"--no-show", "--read", "--draw"} <= set(options)
 
 
+def test_readme_and_help_describe_each_option_in_the_same_words(tmp_path):
+    readme = (HERE / "README.md").read_text("utf-8")
+    meanings = re.findall(r"^\| `--.*\| ([^|]+) \|$", readme, flags=re.MULTILINE)
+    said = " ".join(run(tmp_path, "--help").out.split())
+    assert len(meanings) == 11
+    for meaning in meanings:
+        assert meaning.replace("`", "") in said
+
+
 def test_readme_says_of_the_options_what_the_program_says(tmp_path):
     """Its table has rows like: | `--hidden N` | 10 | units in the hidden layer |"""
     readme = (HERE / "README.md").read_text("utf-8")
