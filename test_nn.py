@@ -77,9 +77,9 @@ NAMES = ("dW1", "db1", "dW2", "db2")
 # At d = 0.1 both are off by d^2 / 6 times the third derivative, and that falls with d^2. The
 # complex step follows it down to nothing. The central difference turns back: it subtracts two
 # numbers that agree in more and more of their 16 digits, and divides what is left, rounding errors,
-# by less and less. Its best d is near 1e-5. In float32, which has 7 digits, its error is never
-# below 1e-6. Slopes of a network are often near 0.01, and so would have 3 digits left: too few to
-# tell a wrong gradient from a right one.
+# by less and less. Its best d is near 1e-5. In float32, which has 7 digits, its smallest error in
+# the table is near 1e-5. Slopes of a network are often near 0.01, and so would have 3 digits left:
+# too few to tell a wrong gradient from a right one.
 
 
 def central_difference(f, x, d):
@@ -117,9 +117,10 @@ def test_one_slope_measured_in_two_ways():
 #
 # All is float64, but for Y, whose 0 and 1 are exact. The inputs have mean 0, so that each hidden
 # unit is on for some samples and off for others: one that is always off has gradient 0, which hides
-# most mistakes, and one that is always on hides those in the gate. The biases are not 0, or a
-# forgotten one would go unnoticed. At Z1 = 0 ReLU has a corner, and a step across it measures no
-# slope at all. A step d in W1 moves Z1 by d times a pixel, so no Z1 may be as close to 0 as that.
+# most mistakes, and one that is always on hides those in the gate. The biases are not 0: at 0, a
+# gate taken from W1 X alone would pass. At Z1 = 0 ReLU has a corner, and a step across it measures
+# no slope at all. A step d in W1 moves Z1 by d times a pixel, so no Z1 may be as close to 0 as
+# that.
 
 
 STEP = 1e-5  # of the central difference, from table 1.1
@@ -175,12 +176,11 @@ def difference_gradient(params, X, Y):
 
 # 1.3 What counts as wrong
 #
-# A gradient is right if all its entries are: the largest error, divided by the largest entry, is
-# below a tolerance. Which? As small as the method allows. The complex step only rounds: 1e-16 in
-# each number, some 1e-15 after sums over all samples and classes. 1e-14 leaves a margin. Table 1.1
-# gives the central difference 1e-11 for a loss near 1 and slopes near 1; slopes near 0.01 make that
-# 1e-9. We ask for 1e-8. Loosening a tolerance until a check passes is how wrong gradients get
-# through.
+# We call a gradient right if the largest error of any entry, divided by the largest entry, is below
+# a tolerance. Which? As small as the method allows. The complex step only rounds: 1e-16 in each
+# number, some 1e-15 after sums over all samples and classes. 1e-14 leaves a margin. Table 1.1 gives
+# the central difference 1e-11 for a loss near 1 and slopes near 1; slopes near 0.01 make that 1e-9.
+# We ask for 1e-8. Loosening a tolerance until a check passes is how wrong gradients get through.
 
 COMPLEX_STEP = 1e-14
 DIFFERENCE = 1e-8
@@ -253,7 +253,7 @@ def test_at_the_corner_the_gate_is_closed():
 # 1.5 Wrong gradients fail
 #
 # A check that has never failed may be one that cannot. So plant the classic mistakes, and say which
-# gradients each of them spoils: these and no others. Half of them are planted by handing
+# gradients each of them spoils: these and no others. About half are planted by handing
 # backward_prop something else than it asks for, the others by changing what comes out.
 
 
