@@ -1573,6 +1573,7 @@ def load_grey(path):
     return image.convert("L")
 
 
+# %%
 def otsu(values):
     """Return the threshold that parts `values` best in two groups (Otsu, 1979).
 
