@@ -226,9 +226,9 @@ def one_hot(y, n_classes=10):
 # get better. Where does it start? Not with equal weights. Follow two hidden units with the same
 # weights and biases coming in and the same weights going out. On every image both compute the same
 # number, and the output layer uses both alike. So whatever training does to one, it does to the
-# other, and ten such units do the work of one. (Measured, with all ten kept equal: less than half
-# is read correctly.) Random weights make the units different, which is called **symmetry
-# breaking**. Biases may all start at 0, since the weights tell the units apart already.
+# other, and ten such units do the work of one. (Measured, with all ten made equal again after each
+# step, since rounding would part them: less than half is read correctly.) Random weights make the
+# units different; this is **symmetry breaking**. Biases may all start at 0: the weights suffice.
 
 
 # %%
@@ -260,9 +260,9 @@ def init_params(n_hidden, rng, n_in=784, n_classes=10):
 #
 # **Why a hidden layer?** Without one, each pixel votes for or against each class, and its vote is
 # the same whatever the other pixels show. Such votes cannot even tell "one of these two pixels, but
-# not both" from the rest. Let the score of "yes" minus that of "no" be w_0 x_0 + w_1 x_1 + b. A no
-# to the empty image means b <= 0. A yes to either pixel alone means w_0 + b > 0 and w_1 + b > 0;
-# added up, w_0 + w_1 + 2 b > 0. But then w_0 + w_1 + b > -b >= 0, which is a yes to both. Two
+# not both" from the rest. Let the answer be yes where w_0 x_0 + w_1 x_1 + b > 0. A no to the empty
+# image means b <= 0. A yes to either pixel alone means w_0 + b > 0 and w_1 + b > 0; added up,
+# w_0 + w_1 + 2 b > 0. Take away b, which is not positive: w_0 + w_1 + b > 0, a yes to both. Two
 # hidden units mend it. Let ReLU(z) be z if z is positive, and else 0. Then
 #
 #     2 ReLU(x_0 + x_1) - 4 ReLU(x_0 + x_1 - 1) - 1
@@ -290,8 +290,8 @@ def init_params(n_hidden, rng, n_in=784, n_classes=10):
 # Since A_i / A_k = exp(Z_i - Z_k), only differences of scores count: subtract the same number from
 # all scores of a sample, and A stays the same. We subtract the largest. Otherwise exp overflows: in
 # float32, exp(89) is inf, and inf / inf is nan. Now the largest term is exp(0) = 1. And it must be
-# the largest *of that sample*: below one maximum for all, a sample whose scores are much lower
-# would have nothing but terms that round to 0, and 0 / 0 is nan too.
+# the largest *of that sample*: with one maximum for all samples, one whose scores are much lower
+# has nothing but terms that round to 0, and 0 / 0 is nan too.
 
 
 # %%
@@ -338,29 +338,29 @@ def forward_prop(params, X):
 #     >>> W2 = np.array([[1.0, 2.0, 1.0], [2.0, -1.0, -1.0]])
 #     >>> b2 = np.array([[-1.0], [1.0]])
 #     >>> params = W1, b1, W2, b2
-#     >>> X = np.array([[2.0, 3.0], [3.0, 1.0]])
+#     >>> X = np.array([[2.0, 5.0], [3.0, 1.0]])
 #     >>> Z1, A1, Z2, A2 = forward_prop(params, X)
 #
-# Sample 0 has the pixels 2 and 3. Hidden unit 1 makes of them -1 * 2 + 2 * 3 - 1 = 3, so it is on.
-# For sample 1, with the pixels 3 and 1, it makes -1 * 3 + 2 * 1 - 1 = -2, and is off:
+# Sample 0, the first column, has the pixels 2 and 3. Hidden unit 1 makes -1 * 2 + 2 * 3 - 1 = 3 of
+# them, so it is on. For sample 1 it makes -1 * 5 + 2 * 1 - 1 = -4, and is off:
 #
 #     >>> print(Z1)
 #     [[ 5.  1.]
-#      [ 3. -2.]
-#      [-4.  1.]]
+#      [ 3. -4.]
+#      [-4.  3.]]
 #
 # A1 has a 0 where Z1 is negative. So the score of class 0 for sample 0 is 1 * 5 + 2 * 3 + 1 * 0 - 1
 # = 10:
 #
 #     >>> print(Z2)
-#     [[10.  1.]
-#      [ 8.  2.]]
+#     [[10.  3.]
+#      [ 8.  0.]]
 #
 # For sample 0 the scores differ by 2: e^10 / (e^10 + e^8) = 1 / (1 + e^-2) = 0.881.
 #
 #     >>> print(A2.round(3))
-#     [[0.881 0.269]
-#      [0.119 0.731]]
+#     [[0.881 0.953]
+#      [0.119 0.047]]
 #
 # ### The answer, and how often it is right
 #
@@ -394,15 +394,15 @@ def accuracy(predictions, y):
 
 
 # %% [markdown]
-# `probabilities` insists on a matrix, for `X[:, 0]` is one image, but of shape (784,), a row to
-# NumPy. With the column b1 it would make a matrix, and h wrong answers. `X[:, :1]` stays a column:
+# `probabilities` insists on a matrix: `X[:, 0]` has the shape (784,), and plus the column b1 it
+# would become a matrix, and h wrong answers. `X[:, :1]` stays a column:
 #
 #     >>> print(predict(params, X[:, :1]))
 #     [0]
 #
 # ### Exercises
 #
-# 4. (On paper.) A third sample, with the pixels 1 and 1, joins the example. Compute its column of
+# 4. (On paper.) A third sample, with the pixels 5 and 2, joins the example. Compute its column of
 #    Z1, A1, Z2 and A2. Which hidden units are on? To check it, run forward_prop on it.
 # 5. (Prove.) For two classes, softmax is the **sigmoid** of the difference of scores:
 #    A_0 = 1 / (1 + exp(-(Z_0 - Z_1))).
@@ -467,14 +467,22 @@ def mean_loss(params, X, Y):
     return cross_entropy(Z2, Y)
 
 
+def evaluate(params, X, y):
+    """Return the loss J and the accuracy on the samples X (784, m) with the labels y (m,)."""
+    *before, Z2, A2 = forward_prop(params, X)
+    Y = one_hot(y, n_classes=len(Z2))
+    predictions = A2.argmax(axis=0)
+    return float(cross_entropy(Z2, Y)), accuracy(predictions, y)
+
+
 # %% [markdown]
 # In the example of chapter 3, let sample 0 be of class 1, and sample 1 of class 0. The network gave
-# these 0.119 and 0.269: it is wrong twice, and J = (2.127 + 1.313) / 2 = 1.72:
+# these 0.119 and 0.953: it is wrong, then right, and J = (2.127 + 0.049) / 2 = 1.088:
 #
-#     >>> Z2 = np.array([[10.0, 1.0], [8.0, 2.0]])
+#     >>> Z2 = np.array([[10.0, 3.0], [8.0, 0.0]])
 #     >>> Y = one_hot(np.array([1, 0]), n_classes=2)
 #     >>> print(cross_entropy(Z2, Y).round(3))
-#     1.72
+#     1.088
 #
 # It is easy to write cross_entropy(A2, Y). Then softmax is taken twice, and the loss seems stuck,
 # since even the best A2 there can be, (1, 0, ..., 0), gives log (e + 9) - 1 = 1.461. Wherever a
@@ -517,7 +525,7 @@ def mean_loss(params, X, Y):
 # In our example network, two paths lead from hidden unit 1 to the loss of sample 0. We write [i, s]
 # for row i, column s. Forward, A1[1, 0] = 3 goes into both scores, by the weights 2 and -1; the
 # rest of each score comes from the other units and the bias. Backward, the slopes dZ2 of both
-# scores (step 1 will say why they are 0.881 and -0.881) come back by the same weights, and are
+# scores (step 1 will say why they are 0.8808 and -0.8808) come back by the same weights, and are
 # added where they meet:
 #
 #     forward                            2 * 3 = 6, the rest is 4
@@ -526,11 +534,11 @@ def mean_loss(params, X, Y):
 #                              = 3     --------------------------->  Z2[1, 0] = 8   --+
 #                                       -1 * 3 = -3, the rest is 11
 #
-#     backward                           2 * 0.881 = 1.762
-#                                      <---------------------------  dZ2[0, 0] = 0.881   <--+
-#     dZ1[1, 0]    <--ReLU--     sum  <                                                      <--- L
-#       = 2.642                = 2.642 <---------------------------  dZ2[1, 0] = -0.881  <--+
-#                                       -1 * -0.881 = 0.881
+#     backward                           2 * 0.8808 = 1.7616
+#                                      <---------------------------  dZ2[0, 0] = 0.8808   <--+
+#     dZ1[1, 0]   <--ReLU--     sum   <                                                       <--- L
+#       = 2.6424              = 2.6424 <---------------------------  dZ2[1, 0] = -0.8808  <--+
+#                                       -1 * -0.8808 = 0.8808
 #
 # Now step by step, from the loss back to the pixels. Each step looks at one sample first, so that
 # Z2, A2, Y, A1 and Z1 are single columns. With all m columns side by side the formulas stay the
@@ -545,8 +553,8 @@ def mean_loss(params, X, Y):
 #     dL/dZ_i = A_i - Y_i
 #
 # What the network said minus what was true: positive for a class that got too much, negative for
-# the true class. Over the ten classes it sums to 1 - 1 = 0. Let us call it the **blame** of score
-# i. (The field says **error signal**.)
+# the true class. Over the ten classes it sums to 1 - 1 = 0. Let us call the slope of L by a number
+# on the way the **blame** of that number, here of score i. (The field says **error signal**.)
 #
 # ### Step 1 again, by way of softmax
 #
@@ -560,7 +568,7 @@ def mean_loss(params, X, Y):
 #
 #     dA_k/dZ_i = (0 - exp(Z_k) exp(Z_i)) / total^2 = -A_k A_i
 #
-# These derivatives, as a matrix with row k and column i, are the **Jacobian** of softmax. The loss
+# These derivatives, as a matrix, are the **Jacobian** of softmax: diag(A) - A A^T. The loss
 # is L = -log A_y = -(sum_k Y_k log A_k), so dL/dA_k = -Y_k / A_k. Ten paths lead from Z_i to L, one
 # through each A_k. The path k = i gives
 #
@@ -585,7 +593,7 @@ def mean_loss(params, X, Y):
 # all their columns again:
 #
 #     dW2[i, j] = 1/m (sum_s dZ2[i, s] A1[j, s])    = 1/m (dZ2 A1^T)[i, j]
-#     db2[i]    = 1/m (sum_s dZ2[i, s])             the sum along row i
+#     db2[i]    = 1/m (sum_s dZ2[i, s])             the sum along row i: b2[i] is in all its columns
 #
 # Why the transpose? A matrix product sums over the columns of its left factor and the rows of its
 # right one. The sum here is over s, which counts columns in both; A1^T has it as its rows. In
@@ -603,8 +611,8 @@ def mean_loss(params, X, Y):
 #
 #     dL/dA1[j] = sum_i W2[i, j] dZ2[i] = (W2^T dZ2)[j]
 #
-# This is the blame of hidden unit j. Forward, row i of W2 collects from the hidden units for score
-# i. Backward, column j of W2 collects from the scores for hidden unit j: hence W2^T. In shapes:
+# This is the blame of A1[j]. Forward, row i of W2 collects from the hidden units for score i.
+# Backward, column j of W2 collects from the scores for hidden unit j: hence W2^T. In shapes:
 # (h, 10) times (10, m) is (h, m).
 #
 # ### Step 4. Back through ReLU: dZ1
@@ -674,47 +682,47 @@ def backward_prop(params, X, Y, cache):
 #     >>> W2 = np.array([[1.0, 2.0, 1.0], [2.0, -1.0, -1.0]])
 #     >>> b2 = np.array([[-1.0], [1.0]])
 #     >>> params = W1, b1, W2, b2
-#     >>> X = np.array([[2.0, 3.0], [3.0, 1.0]])
+#     >>> X = np.array([[2.0, 5.0], [3.0, 1.0]])
 #     >>> Y = one_hot(np.array([1, 0]), n_classes=2)
 #     >>> cache = forward_prop(params, X)
 #     >>> Z1, A1, Z2, A2 = cache
 #     >>> dW1, db1, dW2, db2 = backward_prop(params, X, Y, cache)
 #
-# The blame of the scores is A2 minus Y, and each column sums to 0:
+# The blame of the scores is A2 minus Y, and each column sums to 0. (The network is wrong about
+# sample 0 and nearly right about sample 1, so most of the blame stands in column 0.)
 #
 #     >>> dZ2 = A2 - Y
-#     >>> print(dZ2.round(3))
-#     [[ 0.881 -0.731]
-#      [-0.881  0.731]]
+#     >>> print(dZ2.round(4))
+#     [[ 0.8808 -0.0474]
+#      [-0.8808  0.0474]]
 #
 # dW2 and db2 are means over both samples. The weight from hidden unit 0 to score 0 gets
-# (0.881 * 5 - 0.731 * 1) / 2 = 1.837, the bias of score 0 gets (0.881 - 0.731) / 2 = 0.075:
+# (0.8808 * 5 - 0.0474 * 1) / 2 = 2.178, the bias of score 0 gets (0.8808 - 0.0474) / 2 = 0.417:
 #
 #     >>> print(dW2.round(3))
-#     [[ 1.836  1.321 -0.366]
-#      [-1.836 -1.321  0.366]]
+#     [[ 2.178  1.321 -0.071]
+#      [-2.178 -1.321  0.071]]
 #
-# (The last digit may differ when you compute with rounded numbers.) The blame of hidden unit 1 for
-# sample 0 is the 2.642 of the drawing. For sample 1 it would be 2 * (-0.731) - 1 * 0.731 = -2.193,
-# but there unit 1 is off, and dZ1 is 0:
+# The blame of what hidden unit 1 puts out is the 2.642 of the drawing for sample 0. For sample 1 it
+# is 2 * (-0.0474) - 1 * 0.0474 = -0.142, but there unit 1 is off, and dZ1 is 0:
 #
 #     >>> print((W2.T @ dZ2).round(3))
-#     [[-0.881  0.731]
-#      [ 2.642 -2.193]
-#      [ 1.762 -1.462]]
+#     [[-0.881  0.047]
+#      [ 2.642 -0.142]
+#      [ 1.762 -0.095]]
 #     >>> dZ1 = (W2.T @ dZ2) * (Z1 > 0)
 #     >>> print(dZ1.round(3))
-#     [[-0.881  0.731]
+#     [[-0.881  0.047]
 #      [ 2.642 -0.   ]
-#      [ 0.    -1.462]]
+#      [ 0.    -0.095]]
 #
-# (-0. is 0; it is what NumPy makes of -2.193 * 0.) The weight from pixel 1, which is 3 in sample 0
-# and 1 in sample 1, to hidden unit 0 gets (-0.881 * 3 + 0.731 * 1) / 2 = -0.956:
+# (-0. is 0; it is what NumPy makes of -0.142 * 0.) The weight from pixel 1, which is 3 in sample 0
+# and 1 in sample 1, to hidden unit 0 gets (-0.8808 * 3 + 0.0474 * 1) / 2 = -1.297:
 #
 #     >>> print(dW1.round(3))
-#     [[ 0.216 -0.956]
+#     [[-0.762 -1.297]
 #      [ 2.642  3.964]
-#      [-2.193 -0.731]]
+#      [-0.237 -0.047]]
 #
 # ### Is it right? Measure it
 #
@@ -782,7 +790,7 @@ def gradient_errors(params, X, Y):
 #
 # Training hides mistakes. Each line below was put in place of the line of backward_prop with the
 # same left side, and measured: loss and accuracy on the validation images. With all lines right it
-# is 0.24 and 93.2%.
+# is 0.24 and 93.2%. (Updates, batches and dead units are the subject of chapters 6 and 7.)
 #
 #     the wrong line                                loss    accuracy
 #     dW2 = 1 / m * dZ2 @ Z1.T                      0.28    92.6%   Z1 for A1
@@ -791,27 +799,27 @@ def gradient_errors(params, X, Y):
 #     db1 = 1 / m * np.sum(dZ1)                     0.24    93.2%   no axis: one bias for all units
 #     dZ1 = (W2 @ dZ2) * (Z1 > 0)                   0.25    93.1%   no .T: if h is 10, W2 is square
 #                                                                   and nothing complains
-#     dZ1 = (W2.T @ dZ2) * (A1 >= 0)                > 1000  < 60%   the gate never closes
-#     dZ1 = (W2.T @ dZ2) * (Z1 < 0)                 > 1000  < 60%   the gate upside down
+#     dZ1 = (W2.T @ dZ2) * (A1 >= 0)                > 100   < 60%   the gate never closes
+#     dZ1 = (W2.T @ dZ2) * (Z1 < 0)                 > 100   < 60%   the gate upside down
 #     dZ1 = ((W2 - 0.15 * dW2).T @ dZ2) * (Z1 > 0)  nan     -       the W2 of after the update
 #     dZ2 = Y - A2                                  nan     -       uphill
 #     dZ2 = 1 / m * (A2 - Y)                        0.34    90.3%   1/m twice: steps too short
 #     m = 55000                                     1.29    64.9%   not the m of the batch: steps
 #                                                                   860 times too short
 #     m = 1                                         2.30     9.9%   no 1/m: steps 64 times too long,
-#                                                                   all units dead (chapter 6)
+#                                                                   all units dead
 #
-# Nobody who sees the accuracies of the first four would suspect anything. But measure the gradient,
-# and all eleven are found.
+# Nobody who sees the accuracies of the first four would suspect anything, nor that of the seventh
+# with alpha = 0.05, for two of the three seeds. Measure the gradient, and all eleven are found.
 #
 # ### A network of any depth
 #
-# Number the layers in brackets, and let g be any activation function, with the slope g'. Layer l is
-# Z[l] = W[l] A[l-1] + b[l] and A[l] = g(Z[l]), and A[0] = X. Steps 3 and 4 make the first formula,
-# step 5 the second:
+# Let A(0) = X, and for the layers l = 1, 2, ... let Z(l) = W(l) A(l-1) + b(l) and A(l) = g(Z(l)),
+# with any function g that works element by element, and its slope g'. Steps 3 and 4 make the first
+# formula, step 5 the second:
 #
-#     dZ[l] = (W[l+1]^T dZ[l+1]) * g'(Z[l])
-#     dW[l] = 1/m dZ[l] A[l-1]^T                db[l] = 1/m (row sums of dZ[l])
+#     dZ(l) = (W(l+1)^T dZ(l+1)) * g'(Z(l))
+#     dW(l) = 1/m dZ(l) A(l-1)^T                db(l) = 1/m (row sums of dZ(l))
 #
 # Only the last layer has no layer above it: its dZ comes from the loss, and is A - Y here.
 #
@@ -825,22 +833,27 @@ def gradient_errors(params, X, Y):
 #     Z2 = A1 W2 + b2                       dW2 = 1/m A1^T dZ2    db2 = 1/m (column sums of dZ2)
 #     A2 = softmax of each row of Z2        dZ2 = A2 - Y
 #
-# **Sigmoid with squared error.** Older courses let each output be a sigmoid, and take half the
-# squared error as loss, L = 1/2 sum_i (A2[i] - Y[i])^2. The slope of the sigmoid is A2 (1 - A2), so
-# two lines of the card change, to
+# **1/m elsewhere.** Some courses write dZ2 = 1/m (A2 - Y), and have no 1/m in dW and db: the same
+# gradients. With both, it is there twice.
+#
+# **Sigmoid with squared error.** The **sigmoid** is a = 1 / (1 + exp(-z)). Its slope is
+# exp(-z) / (1 + exp(-z))^2 = a (1 - a). If each output is one, and L = 1/2 sum_i (A2[i] - Y[i])^2
+# half the squared error, then two lines of the card change, to
 #
 #     A2 = 1 / (1 + exp(-Z2))               dZ2 = (A2 - Y) * A2 * (1 - A2)
 #
-# If an output is sure and wrong, A2 (1 - A2) is nearly 0, and so little is learnt just where there
-# is most to learn. Cross-entropy does not have that factor. With sigmoids in the hidden layer too,
-# A1 = 1 / (1 + exp(-Z1)), and A1 * (1 - A1) takes the place of Z1 > 0.
+# For an output that is sure and wrong, 0.99 instead of 0, this is 0.0098, while cross-entropy has
+# 0.99: little is learnt just where there is most to learn. In the hidden layer, sigmoids change
+# (Z1 > 0) to A1 * (1 - A1), and tanh changes it to 1 - A1 * A1. A single sigmoid output, with
+# L = -Y log A - (1 - Y) log (1 - A), is softmax for two classes (exercise 5): dZ = A - Y again.
 #
 # ### Exercises
 #
 # 7. (Prove.) What becomes of J and of the gradient if each sample is in the batch twice? And what,
 #    if J were the sum of all L and not their mean?
 # 8. (On paper.) The third sample of exercise 4, of class 0, joins the example. Compute its column
-#    of dZ2 and of dZ1, and the new db2. To check it, type the example with three columns.
+#    of dZ2 and of dZ1, and the new db2. To check it, type the example with three columns. (Chapter
+#    6 goes on with two.)
 #
 # For exercises like the next two, copy this file into another folder, change the copy, and start
 # Python there. The check measures the gradient of a small network, with 6 inputs, 5 hidden units, 4
@@ -877,6 +890,8 @@ def gradient_errors(params, X, Y):
 #     alpha (sum of the squares of all entries of dW1, db1, dW2 and db2)
 #
 # This is **gradient descent** (Cauchy, 1847): W := W - alpha dW and b := b - alpha db, repeated.
+# (Of all steps of the same small length it is the one by which J falls most: a sum of products is
+# largest for two lists of numbers that are proportional.)
 
 
 # %%
@@ -899,26 +914,37 @@ def update_params(params, grads, learning_rate):
 #
 #     >>> grads = backward_prop(params, X, Y, cache)
 #     >>> print((0.001 * sum((dP**2).sum() for dP in grads)).round(4))
-#     0.0418
+#     0.0403
 #     >>> stepped = update_params(params, grads, 0.001)
 #     >>> print((mean_loss(params, X, Y) - mean_loss(stepped, X, Y)).round(4))
-#     0.0416
+#     0.04
 #
-# With alpha = 0.2 the slopes would predict a fall by 0.2 * 41.8 = 8.4, but J is only 1.72 and can
-# not fall below 0. Slopes promise nothing about long steps. And look at hidden unit 1 after this
-# step: it is off for both samples.
+# With alpha = 0.5 the slopes would predict a fall by 0.5 * 40.3 = 20.1. But J is only 1.088, and it
+# climbs: slopes promise nothing about long steps. And look at hidden unit 1 after this step: it is
+# off for both samples.
 #
-#     >>> stepped = update_params(params, grads, 0.2)
+#     >>> stepped = update_params(params, grads, 0.5)
+#     >>> print(mean_loss(stepped, X, Y).round(3))
+#     3.419
 #     >>> Z1, A1, Z2, A2 = forward_prop(stepped, X)
 #     >>> print(A1.round(2))
-#     [[5.5  1.08]
+#     [[7.92 3.76]
 #      [0.   0.  ]
-#      [0.   2.61]]
+#      [0.   3.64]]
 #
 # A unit that is off for all training images is **dead**: its gate is closed for all of them, its
 # gradient is 0, and so no further step moves it. Measured with alpha = 1.5, ten times the default:
 # all ten hidden units are dead, and 11.3% is read correctly, as if one always said 1.
-#
+
+
+# %%
+def dead_units(params, X):
+    """Return which hidden units are off for all samples X (784, m): h times True or False."""
+    Z1, A1, *after = forward_prop(params, X)
+    return (A1 == 0).all(axis=1)
+
+
+# %% [markdown]
 # ### Exercises
 #
 # 11. (Prove.) Let J(w) = w^2, with a single parameter w. For which alpha does gradient descent come
@@ -986,10 +1012,11 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 #     0.633
 #     0.001
 #
-# The blame on its way back is multiplied likewise. In deep networks it may fade or blow up: this is
-# the **vanishing** or **exploding gradient**. For W1 the 2 is only a convenience: its inputs are
-# pixels, of mean square 0.11, and no ReLU stands before it. And with two layers there is much room.
-# Measured, all weights times 0.1: 93.8%; times 10: 77.0%, with up to five of the ten units dead.
+# The blame on its way back through layers of equal width is multiplied likewise. In deep networks
+# it may fade or blow up: the **vanishing** or **exploding gradient**. For W1 the 2 is only a
+# convenience: its inputs are pixels, of mean square 0.11, and no ReLU stands before it. And with
+# two layers there is much room. Measured, all weights times 0.1: 93.8%; times 10: 77.0%, with up to
+# five of the ten units dead.
 #
 # ### A falling learning rate
 #
@@ -1003,15 +1030,16 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # How well a network does on images that it was not trained on is called **generalisation**.
 # Measured with 30 hidden units and alpha = 0.4: the loss ends at 0.02 on training images, and at
 # 0.15 on validation images, where it was lowest, 0.13, before the tenth epoch, and has climbed
-# since. The network has begun to learn its training images by heart: this is **overfitting**. What
+# since. (The accuracy has not suffered yet: what is wrong has only become surer.) The network has
+# begun to learn its training images by heart: this is **overfitting**. What
 # holds it back is called **regularisation**: more images, fewer epochs (**early stopping**), or
 # **weight decay**, which adds the squares of all weights to the loss (exercise 13).
 #
-# So a loss that falls and then climbs means one thing in validation and another in training. In
-# validation alone it is overfitting. In training, the steps are too long, or a line is wrong.
+# So where a loss falls and then climbs, look at both curves. In validation alone it is overfitting.
+# In training, the steps are too long, or a line is wrong.
 #
-# J is not **convex**: it has no single lowest point, as a bowl has. Another seed starts elsewhere
-# and ends in another network, about as good.
+# J is no bowl (not **convex**): exercise 3 gives each lowest point 3,628,799 others. Another seed
+# starts elsewhere and ends in another network, about as good.
 #
 # **Hyperparameters** are what training does not learn and you choose: h, the number of epochs, the
 # batch size, alpha. Ours, but for h, were chosen by validation accuracy, over 20 seeds.
@@ -1037,20 +1065,6 @@ import time
 
 class UserError(Exception):
     """Something that you, the user, can put right; its text says how."""
-
-
-def evaluate(params, X, y):
-    """Return the loss J and the accuracy on the samples X (784, m) with the labels y (m,)."""
-    *before, Z2, A2 = forward_prop(params, X)
-    Y = one_hot(y, n_classes=len(Z2))
-    predictions = A2.argmax(axis=0)
-    return float(cross_entropy(Z2, Y)), accuracy(predictions, y)
-
-
-def dead_units(params, X):
-    """Return which hidden units are off for all samples X (784, m): h times True or False."""
-    Z1, A1, *after = forward_prop(params, X)
-    return (A1 == 0).all(axis=1)
 
 
 def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng):
@@ -1262,15 +1276,15 @@ def confusion_matrix(predictions, y, n_classes=10):
 #
 # ### Answers
 #
-# 1. (W X)[i, s] = sum_k W[i, k] X[k, s]. For a fixed s only X[k, s] is used, column s of X, and the
+# 1. (W X)[i, s] = sum_p W[i, p] X[p, s]. For a fixed s only X[p, s] is used, column s of X, and the
 #    sum is what row i of W makes of that column.
 # 2. [[0 1 2] [3 4 5] [6 7 8] [9 10 11]] and [[0 4 8] [1 5 9] [2 6 10] [3 7 11]]. Image 0 is 0, 1,
 #    2, 3. That is column 0 of the second; the first has 0, 3, 6, 9 there, of all three images.
 # 3. Z2[i] = sum_j W2[i, j] ReLU(sum_p W1[j, p] X[p] + b1[j]) + b2[i]. The sum over j has the same
 #    terms in another order. Ten units can stand in 10! = 3,628,800 orders, so that many networks
 #    are one and the same.
-# 4. Z1: 1, 0, -1. A1: 1, 0, 0. Only unit 0 is on (at Z1 = 0 a unit is off). Z2: 1 - 1 = 0 and
-#    2 + 1 = 3. A2: 1 / (1 + e^3) = 0.047 and 0.953.
+# 4. Z1: 3, -2, 1. A1: 3, 0, 1. Units 0 and 2 are on. Z2: 3 + 1 - 1 = 3 and 6 - 1 + 1 = 6. A2:
+#    1 / (1 + e^3) = 0.0474 and 0.9526.
 # 5. exp(Z_0) / (exp(Z_0) + exp(Z_1)). Divide both parts by exp(Z_0): 1 / (1 + exp(Z_1 - Z_0)).
 # 6. With a = A_3 and b = A_8, the mean L is -0.7 log a - 0.3 log b. Probability given to other
 #    classes is wasted, so b = 1 - a. The slope -0.7 / a + 0.3 / (1 - a) grows with a, and is 0
@@ -1278,16 +1292,18 @@ def confusion_matrix(predictions, y, n_classes=10):
 #    say is how often each is true.
 # 7. Nothing: the sum has each term twice, and 1/m becomes 1/(2m). A sum of all L would double, and
 #    so would the gradient: the step would grow with the batch.
-# 8. dZ2: 0.047 - 1 = -0.953 and 0.953. dZ1: unit 0 gets 1 * (-0.953) + 2 * 0.953 = 0.953, the
-#    others are off and get 0. db2: (0.881 - 0.731 - 0.953) / 3 = -0.268, and 0.268.
-# 9. In the order of the table: dW2; db2; db1; dW1, db1 (on the small network: an error, as W2 is
-#    not square); dW1, db1; dW1, db1; dW1, db1; then all four, four times. It is always the gradient
-#    on the left side of the line, and what is computed from it.
+# 8. dZ2: 0.0474 - 1 = -0.9526 and 0.9526. dZ1: unit 0 gets 1 * (-0.9526) + 2 * 0.9526 = 0.9526,
+#    unit 1 is off and gets 0, unit 2 gets 1 * (-0.9526) - 1 * 0.9526 = -1.9052. db2:
+#    (0.8808 - 0.0474 - 0.9526) / 3 = -0.0397, and 0.0397.
+# 9. In the order of the table: dW2; db2 (its shape is wrong: inf); db1 (inf); dW1, db1 (in check()
+#    an error, as W2 is not square there); dW1, db1; dW1, db1; dW1, db1; then all four, four times.
+#    It is always the gradient on the left side of the line, and what is computed from it.
 # 10. dZ1 = (W2.T @ dZ2) * np.where(Z1 > 0, 1, 0.1).
 # 11. dJ/dw = 2 w, so w becomes (1 - 2 alpha) w. It shrinks if -1 < 1 - 2 alpha < 1, which is
 #     0 < alpha < 1, and is 0 after one step if alpha = 0.5. With alpha above 1 it grows.
 # 12. 14 batches, so 30 * 14 = 420 steps; and 30 * 860 = 25,800. Measured: 90.3% instead of 93.2%.
-#     Twice the alpha gives 91.3%, no more than chance may do. Less noise does not make up for that.
+#     Twice the alpha gives 91.3%, better with each seed, but four times the alpha kills units:
+#     fewer steps cannot be made up for by longer ones.
 # 13. The slope of 0.005 w^2 is 0.01 w: dW1 and dW2 get + 0.01 * W1 and + 0.01 * W2. So each step
 #     shrinks the weights a little: hence the name.
 # 14. `Y = one_hot(y_train[:20])`, then `params = train_epoch(params, X_train[:, :20], Y, 20, 0.15,
