@@ -383,18 +383,14 @@ def tiny(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("any") / "tiny data")
 
 
-def run_process(*words, folder, wait=True, **env):
-    """Run Python with `words` in `folder`; return its status, out and err, or the process."""
+def run_process(*words, folder, input=None, **env):
+    """Run Python with `words` in `folder`; return its status, and what it printed."""
     utf_8 = {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(folder)}
     env = {**os.environ, "COLUMNS": "500", "MPLBACKEND": "", **utf_8, **env}
     command = [sys.executable, *map(str, words)]
-    process = subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    if not wait:
-        return process
-    out, err = process.communicate(timeout=300)
-    return types.SimpleNamespace(status=process.returncode, out=out, err=err)
+    settings = {"capture_output": True, "text": True, "timeout": 300, "check": False}
+    done = subprocess.run(command, cwd=folder, env=env, input=input, **settings)
+    return types.SimpleNamespace(status=done.returncode, out=done.stdout, err=done.stderr)
 
 
 class Screen(io.TextIOWrapper):
@@ -1811,17 +1807,28 @@ def test_windows_open_and_say_what_they_are(tiny, tmp_path):
 # As a process, and elsewhere.
 
 
-def test_importing_does_nothing_and_ctrl_c_is_one_sentence(tmp_path, tiny):
+def test_importing_does_nothing(tmp_path):
     done = run_process("-c", "import nn_from_scratch", folder=tmp_path, PYTHONPATH=str(HERE))
     assert (done.status, done.out, done.err) == (0, "", "") and list(tmp_path.iterdir()) == []
-    flags = ["--data", tiny, "--epochs", 1_000_000, "--no-show"]
-    process = run_process("-u", nn.__file__, *flags, folder=tmp_path, wait=False)
-    for line in process.stdout:
-        if line.startswith("    3"):
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "nn_from_scratch: stopped by Ctrl-C\n")
+
+
+def test_ctrl_c_is_one_sentence(tmp_path, tiny):
+    """Ctrl-C comes when the third epoch is printed."""
+    code = f"""
+        import _thread, runpy, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        class Screen:
+            def write(self, text):
+                if text.startswith("    3"):
+                    _thread.interrupt_main()
+            def flush(self):
+                pass
+        sys.stdout = Screen()
+        sys.argv = [{nn.__file__!r}, "--data", {str(tiny)!r}, "--epochs", "1000000", "--no-show"]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    """
+    done = run_process("-c", textwrap.dedent(code), folder=tmp_path)
+    assert (done.status, done.err) == (130, "nn_from_scratch: stopped by Ctrl-C\n")
 
 
 def test_a_console_that_lacks_a_character(tmp_path):
@@ -1857,21 +1864,11 @@ def test_no_cell_of_the_notebook_is_long():
 
 
 def test_python_i_leaves_the_variables(tmp_path, tiny):
-    flags = ["--data", tiny, *SETTINGS, "--no-show"]
-    env = {**os.environ, "MPLBACKEND": ""}
-    for more, status_line in (([], ""), (["--figure", "no/such/page.png"], "cannot be saved")):
-        done = subprocess.run(
-            [sys.executable, "-i", nn.__file__, *map(str, flags), *more],
-            input="print(len(params), len(history))\n",
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=env,
-            timeout=120,
-            check=False,
-        )
-        assert done.stdout.endswith("4 4\n") and status_line in done.stderr
-        assert "Traceback" not in done.stderr
+    flags = ["-i", nn.__file__, "--data", tiny, *SETTINGS, "--no-show"]
+    for more, said in (([], ""), (["--figure", "no/such/page.png"], "cannot be saved")):
+        typed = "print(len(params), len(history))\n"
+        done = run_process(*flags, *more, folder=tmp_path, input=typed)
+        assert done.out.endswith("4 4\n") and said in done.err and "Traceback" not in done.err
 
 
 # --- 7. The page ----------------------------------------------------------------------------------
