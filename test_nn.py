@@ -23,7 +23,6 @@ import io
 import re
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -388,8 +387,8 @@ def run_process(*words, folder, input=None, **env):
     utf_8 = {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(folder)}
     env = {**os.environ, "COLUMNS": "500", "MPLBACKEND": "", **utf_8, **env}
     command = [sys.executable, *map(str, words)]
-    settings = {"capture_output": True, "text": True, "timeout": 300, "check": False}
-    done = subprocess.run(command, cwd=folder, env=env, input=input, **settings)
+    settings = {"capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run(command, check=False, cwd=folder, env=env, input=input, **settings)
     return types.SimpleNamespace(status=done.returncode, out=done.stdout, err=done.stderr)
 
 
