@@ -48,6 +48,7 @@ pytestmark = [
 ]
 HERE = Path(__file__).resolve().parent
 SCRIPT = Path(nn.__file__).read_text(encoding="utf-8")
+README = (HERE / "README.md").read_text(encoding="utf-8")
 
 
 # --- 1. How to check a gradient -------------------------------------------------------------------
@@ -330,7 +331,7 @@ def test_gradient_errors_cannot_be_fooled(monkeypatch):
     in_32_bits = [P.astype(np.float32) for P in params]
     assert max(nn.gradient_errors(in_32_bits, X.astype(np.float32), Y)) < 1e-9
     for returned, errors in [
-        ((dW1, db1, dW2 + 0.25, db2), [0, 0, 0.25, 0]),
+        ((dW1, db1, dW2 + 0.25 * (dW2 == dW2.max()), db2), [0, 0, 0.25, 0]),
         ((dW1, db1 * np.nan, dW2, db2), [0, np.inf, 0, 0]),
         ((dW1, db1, dW2, db2[:, 0]), [0, 0, 0, np.inf]),
         ((dW1, db1, dW2.T, 0.0), [0, 0, np.inf, np.inf]),
@@ -634,6 +635,35 @@ def test_shapes_in_comments():
             assert names[variable].shape == eval(shape, sizes), (name, variable)
             n_compared += 1
     assert n_compared >= 15
+
+
+def test_where_training_starts():
+    params = W1, b1, W2, b2 = nn.init_params(400, np.random.default_rng(0))
+    for W, n_in in ((W1, 784), (W2, 400)):
+        assert W.mean() == pytest.approx(0, abs=0.003)
+        assert W.std() == pytest.approx(np.sqrt(2 / n_in), rel=0.03)
+    assert not b1.any() and not b2.any() and {P.dtype for P in params} == {np.dtype(np.float32)}
+
+
+def test_wrong_shapes_are_said():
+    params, X, Y = problem(0, 5, 4, 3)
+    y = Y.argmax(axis=0)
+    for wrong in (X[:, 0], X[0], X[:, :, np.newaxis]):
+        with pytest.raises(ValueError, match="X must have a column per sample"):
+            nn.predict(params, wrong)
+    for wrong_X, wrong_y in ((X.T, y), (X, y[1:]), (X, y[:, np.newaxis]), (X, Y), (X[:, 0], y)):
+        with pytest.raises(ValueError, match=r"X must be \(n, m\) and y \(m,\), and not"):
+            nn.train(params, wrong_X, wrong_y, X, y, 1, 8, 0.1, np.random.default_rng(0))
+
+
+def test_half_of_the_units_dead_on_the_training_images():
+    """Two of four units are off for all training images, though on for those of the validation."""
+    W1 = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+    params = W1, np.full((4, 1), -1.0), np.ones((3, 4)), np.zeros((3, 1))
+    X, y = np.array([[0.0, 0.0, 0.0], [2.0, 3.0, 4.0]]), np.arange(3)
+    assert nn.dead_units(params, X).tolist() == [True, True, False, False]
+    with pytest.raises(nn.UserError, match="^2 of 4 hidden units are dead: lower the learning"):
+        nn.train(params, X, y, X + 2, y, 1, 2, 1e-9, np.random.default_rng(0))
 
 
 # The exercises. Each is solved rightly and wrongly, and its check must tell the two apart.
@@ -1722,6 +1752,8 @@ def test_help_names_each_flag_and_its_default(tmp_path):
             rf"^  {flag} .*?\(default: (.*?)\)$", stopped.out, re.MULTILINE | re.DOTALL
         )
         assert described == str(default)
+        if flag not in ("--data", "--figure", "--dataset"):
+            assert f"| `{flag}` | {default} | " in README
 
 
 # What goes wrong later: one sentence on stderr, and the status 1.
@@ -2044,7 +2076,6 @@ with_mnist = pytest.mark.skipif(
     any(nn.find_file(MNIST, name) is None for name in FILES),
     reason="MNIST is neither in data/ nor in the folder that MNIST_DIR names",
 )
-README = (HERE / "README.md").read_text(encoding="utf-8")
 TEXT = " ".join(re.sub(r"^ *# ?", "", SCRIPT, flags=re.MULTILINE).split())
 
 
