@@ -1758,7 +1758,7 @@ def draw_window(params):
     fig.subplots_adjust(left=0.02, right=0.96, bottom=0.16, top=0.9, wspace=0.12)
     sheet = Image.new("L", (280, 280))  # 0 is paper, 255 ink
     pen = ImageDraw.Draw(sheet)
-    last_place = None  # of the pen, while the left button is down
+    stroke = []  # where the pen has been since the left button went down
 
     sheet_shown = paper.imshow(sheet, cmap="Greys", vmin=0, vmax=255)
     paper.set(title="draw a digit here", xticks=[], yticks=[])
@@ -1783,20 +1783,17 @@ def draw_window(params):
         fig.canvas.draw_idle()
 
     def move(event):
-        nonlocal last_place
         if event.button != 1 or event.inaxes is not paper:
-            last_place = None
+            stroke.clear()
             return
         across, down = event.xdata, event.ydata
-        if last_place is not None:
-            pen.line([last_place, (across, down)], fill=255, width=22)  # the mouse leaps
+        stroke.append((across, down))
+        pen.line(stroke[-2:], fill=255, width=22)  # the mouse leaps from place to place
         pen.ellipse([across - 11, down - 11, across + 11, down + 11], fill=255)
-        last_place = across, down
         show()
 
     def press(event):
-        nonlocal last_place
-        last_place = None  # a new stroke
+        stroke.clear()
         if event.button == 3:
             clear()
         move(event)  # a click alone makes a dot

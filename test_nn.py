@@ -1467,7 +1467,9 @@ def test_pictures_of_your_own_in_a_run(tiny, tmp_path):
         assert "\n".join(lines[place + 1 : place + 11]) == nn.text_picture(x[:, 0], a)
     (page,) = done.figures
     images, captions = images_of(panel(page, "2 of 2 pictures of your own"))
-    assert [caption.split("\n")[0] for caption in captions] == names[:2]
+    for name, caption in zip(names, captions):
+        a = nn.probabilities(done.left["params"], nn.read_picture(tmp_path / name))[:, 0]
+        assert caption == f"{name}\nread as {a.argmax()}\n{a.max():.1%}"
     np.testing.assert_allclose(images[0], nn.read_picture(tmp_path / names[0])[:, 0])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [names[0], names[1], names[3], "nn_from_scratch.png"]
