@@ -41,8 +41,8 @@ your own and fetches files; you may skip that.
 You need matrix products, partial derivatives, logarithms, mean and variance, and NumPy's arrays.
 
 Lines that begin with `>>>` are examples. To type them, start Python in the folder of this file and
-say `from nn_from_scratch import *` first. Within a chapter, each example builds on those before it;
-chapter 6 goes on where chapter 5 ends.
+say `from nn_from_scratch import *` first. (For that, Matplotlib must be installed too.) Within a
+chapter, each example builds on those before it; chapter 6 goes on where chapter 5 ends.
 
 ## The symbols
 
@@ -113,15 +113,16 @@ import numpy as np
 #
 # **Which 5,000?** They are drawn at random. The last 5,000 would be the obvious choice, and a bad
 # one: measured with these, 95.3%, two points more, while on the test images the networks are what
-# they were, 94.3% instead of 94.2%. The last 5,000 just happen to be easier.
+# they were, 94.3% instead of 94.2%. The last 5,000 just happen to be easier. (And so do the test
+# images, a little.)
 
 
 # %%
 def read_idx(path):
     """Return the uint8 array in the IDX file `path`, or in `path`.gz if that is there.
 
-    An IDX file of MNIST's kind holds one byte per value. Before them stands a header: the bytes 0, 0
-    and 8; the number of axes in one byte; the length of each axis in four, the highest first (">u4").
+    An IDX file of this kind has one byte per value. Before them stands a header: the bytes 0, 0, 8;
+    the number of axes in one byte; the length of each axis in four, the highest first (">u4").
     """
     try:
         with gzip.open(path + ".gz") as file:
@@ -288,10 +289,10 @@ def init_params(n_hidden, rng, n_in=784, n_classes=10):
 # will leave the simplest of all slopes.
 #
 # Since A_i / A_k = exp(Z_i - Z_k), only differences of scores count: subtract the same number from
-# all scores of a sample, and A stays the same. We subtract the largest. Otherwise exp overflows: in
-# float32, exp(89) is inf, and inf / inf is nan. Now the largest term is exp(0) = 1. And it must be
-# the largest *of that sample*: with one maximum for all samples, one whose scores are much lower
-# has nothing but terms that round to 0, and 0 / 0 is nan too.
+# all scores of a sample, and A stays the same. We subtract the largest. Otherwise exp can overflow:
+# in float32, exp(89) is inf, and inf / inf is nan. Now the largest term is exp(0) = 1. And it must
+# be the largest *of that sample*: with one maximum for all, a sample whose scores are much lower
+# has only terms that round to 0, and 0 / 0 is nan too.
 
 
 # %%
@@ -394,8 +395,8 @@ def accuracy(predictions, y):
 
 
 # %% [markdown]
-# `probabilities` insists on a matrix: W1 @ X[:, 0] has the shape (h,), a row to NumPy. With the
-# column b1 it would make a matrix, and h answers. `X[:, :1]` stays a column:
+# `probabilities` insists on a matrix: W1 @ X[:, 0] has the shape (h,), a row to NumPy. Added to the
+# column b1 it makes an (h, h) matrix, and h answers. `X[:, :1]` stays a column:
 #
 #     >>> print(predict(params, X[:, :1]))
 #     [0]
@@ -415,7 +416,7 @@ def accuracy(predictions, y):
 # Accuracy will not do. Nudge one weight a little, and most likely not a single answer changes, so
 # accuracy does not say which way is better. The probabilities do change.
 #
-# For each sample, the network gives some probability to the true class y: A_y. For all m samples
+# For each sample, the network gives some probability to its true class y: A_y. For all m samples
 # together, taken as independent, the probability of all true labels is the product of their A_y; it
 # is called the **likelihood**. Good parameters make it large (**maximum likelihood**). Its
 # logarithm, times -1, is a sum with one term per sample, and good parameters make that small. This
@@ -499,24 +500,26 @@ def evaluate(params, X, y):
 #
 # **The goal: for each of the 7,960 parameters, by how much J changes when it changes.**
 #
-# That number is the slope dJ/dw of J by the parameter w. All slopes together are the **gradient**.
-# To measure them takes two forward passes per parameter, one with w a little larger and one with w
-# a little smaller. To compute them takes one walk back through the network, the **backward pass**,
-# with at most twice the work of one forward pass: two matrix products per layer instead of one, and
-# for the first layer one. This is **backpropagation** (Linnainmaa, 1970; Rumelhart, Hinton and
-# Williams, 1986).
+# That number is the slope dJ/dw of J by the parameter w, all others held still. (Books write it
+# with a round d, for partial derivative.) All slopes together are the **gradient**. To measure them
+# takes two forward passes per parameter, one with w a little larger and one with w a little
+# smaller. To compute them takes one walk back through the network, the **backward pass**, with at
+# most twice the work of one forward pass: two matrix products per layer instead of one, and for the
+# first layer one. This is **backpropagation** (Linnainmaa, 1970; Rumelhart, Hinton and Williams,
+# 1986).
 #
 # **Names.** Write dW1 for all the slopes dJ/dW1, arranged as W1 is; db1, dW2, db2 likewise. On the
 # way we need dZ2 and dZ1, and these are different: a column of Z2 belongs to one sample and moves
-# only that sample's L. So dZ2 is dL/dZ2, each column for its own L. The 1/m of J = 1/m (sum of L)
-# comes in later, once in each of dW1, db1, dW2 and db2, where the samples are added up.
+# only that sample's L. So dZ2 is dL/dZ2: column s holds the slopes of sample s's L. The 1/m of J =
+# 1/m (sum of L) comes in later, once in each of dW1, db1, dW2 and db2, where the samples are added
+# up.
 #
 # **The chain rule.** If w moves u, and u moves L, the slopes multiply: dL/dw = (dL/du) (du/dw). Now
 # let w move several numbers u at once, none of which moves another. Move w by a small step. Each u
 # then moves by (du/dw) step, and that alone would move L by (dL/du) (du/dw) step. What does L do
 # when all u move? To first order, the changes that L suffers through each u add up: where L is
-# smooth, what one u changes in the effect of another is about a product of two small steps, and
-# vanishes beside the steps themselves. So
+# smooth, the error is about as small as a product of two of the steps, and vanishes beside the
+# steps. So
 #
 #     dL/dw = the sum over all u of (dL/du) (du/dw)          one product for each path from w to L
 #
@@ -543,8 +546,9 @@ def evaluate(params, X, y):
 #                                       -1 * -0.8808 = 0.8808
 #
 # Now step by step, from the loss back to the pixels. Each step looks at one sample first, so that
-# Z2, A2, Y, A1 and Z1 are single columns. With all m columns side by side the formulas stay the
-# same, since no sample touches another's L. Only in dW and db the samples meet, in a sum.
+# Z2, A2, Y, A1 and Z1 are single columns, and Z2[i] is entry i of one. With all m columns side by
+# side the formulas stay the same, since no sample touches another's L. Only in dW and db the
+# samples meet, in a sum.
 #
 # ### Step 1. Through loss and softmax: dZ2 = A2 - Y
 #
@@ -570,9 +574,9 @@ def evaluate(params, X, y):
 #
 #     dA_k/dZ_i = (0 - exp(Z_k) exp(Z_i)) / total^2 = -A_k A_i
 #
-# These derivatives, as a matrix, are the **Jacobian** of softmax: diag(A) - A A^T. The loss
-# is L = -log A_y = -(sum_k Y_k log A_k), so dL/dA_k = -Y_k / A_k. Ten paths lead from Z_i to L, one
-# through each A_k. The path k = i gives
+# These derivatives, as a matrix, are the **Jacobian** of softmax, diag(A) - A A^T; its product with
+# dL/dA is what follows. The loss is L = -log A_y = -(sum_k Y_k log A_k), so dL/dA_k = -Y_k / A_k.
+# Ten paths lead from Z_i to L, one through each A_k. The path k = i gives
 #
 #     (-Y_i / A_i) (A_i - A_i A_i) = -Y_i + Y_i A_i
 #
@@ -597,9 +601,10 @@ def evaluate(params, X, y):
 #     dW2[i, j] = 1/m (sum_s dZ2[i, s] A1[j, s])    = 1/m (dZ2 A1^T)[i, j]
 #     db2[i]    = 1/m (sum_s dZ2[i, s])             the sum along row i: b2[i] is in all its columns
 #
-# Why the transpose? A matrix product sums over the columns of its left factor and the rows of its
-# right one. The sum here is over s, which counts columns in both; A1^T has it as its rows. In
-# shapes: (10, m) times (m, h) is (10, h), the shape of W2.
+# Why the transpose? In a matrix product, (B C)[i, j] = sum_s B[i, s] C[s, j], s counts columns on
+# the left and rows on the right. Here it counts columns in both, so A1 must be turned. (For a
+# single sample this is a column times a row, the **outer product**.) In shapes: (10, m) times (m,
+# h) is (10, h), the shape of W2.
 #
 # **Half-way house.** Put X in place of A1, and you have the whole gradient of a network without a
 # hidden layer: Z = W X + b, A = softmax(Z), dW = 1/m (A - Y) X^T, db = 1/m (row sums of A - Y).
@@ -611,7 +616,7 @@ def evaluate(params, X, y):
 # A1[j] goes into all ten scores Z2[i], each time multiplied by W2[i, j]. Ten paths, so ten terms;
 # what lies beyond Z2[i] is in dZ2[i] already:
 #
-#     dL/dA1[j] = sum_i W2[i, j] dZ2[i] = (W2^T dZ2)[j]
+#     dA1[j] = dL/dA1[j] = sum_i W2[i, j] dZ2[i] = (W2^T dZ2)[j]
 #
 # This is the blame of A1[j]. Forward, row i of W2 collects from the hidden units for score i.
 # Backward, column j of W2 collects from the scores for hidden unit j: hence W2^T. In shapes:
@@ -621,7 +626,7 @@ def evaluate(params, X, y):
 #
 # ReLU is a gate. Where Z1 > 0 it lets the number through as it is: slope 1. Where Z1 < 0 it puts
 # out 0, whatever comes: slope 0. At 0 itself there is a corner and no slope; by convention we take
-# 0. So dL/dZ1[j] is dL/dA1[j] times 1 or 0:
+# 0. Z1[j] moves A1[j] alone, so there is one path, and dZ1[j] is dA1[j] times 1 or 0:
 #
 #     dZ1 = (W2^T dZ2) * (Z1 > 0)           in NumPy, True counts as 1 and False as 0
 #
@@ -782,7 +787,7 @@ def gradient_errors(params, X, Y):
 
 
 # %% [markdown]
-# In the example, derived and measured slopes agree to ten digits. `test_nn.py` shows the same for
+# In the example, derived and measured slopes agree to nine digits. `test_nn.py` shows the same for
 # all 7,960 of the real network.
 #
 #     >>> print(max(gradient_errors(params, X, Y)) < 1e-9)
@@ -811,14 +816,15 @@ def gradient_errors(params, X, Y):
 #     m = 1                                         2.30     9.9%   no 1/m: steps 64 times too long,
 #                                                                   all units dead
 #
-# Nobody who sees the accuracies of the first four would suspect anything, nor that of the seventh
-# with alpha = 0.05, for two of the three seeds. Measure the gradient, and all eleven are found.
+# Nobody who sees the accuracies of the first four would suspect anything. (Nor that of the seventh,
+# in two seeds of three, with 0.05 for 0.15 in the line and for alpha.) Measure the gradient, and
+# all eleven are found.
 #
 # ### A network of any depth
 #
 # Let A(0) = X, and for the layers l = 1, 2, ... let Z(l) = W(l) A(l-1) + b(l) and A(l) = g(Z(l)),
-# with any function g that works element by element, and its slope g'. Steps 3 and 4 make the first
-# formula, step 5 the second:
+# with any function g that works element by element, and its slope g' (for ReLU, Z(l) > 0). Steps 3
+# and 4 make the first formula, step 5 the second:
 #
 #     dZ(l) = (W(l+1)^T dZ(l+1)) * g'(Z(l))
 #     dW(l) = 1/m dZ(l) A(l-1)^T                db(l) = 1/m (row sums of dZ(l))
@@ -838,9 +844,9 @@ def gradient_errors(params, X, Y):
 # **1/m elsewhere.** Some courses write dZ2 = 1/m (A2 - Y), and have no 1/m in dW and db: the same
 # gradients. With both, it is there twice.
 #
-# **Sigmoid with squared error.** The **sigmoid** is a = 1 / (1 + exp(-z)). Its slope is
-# exp(-z) / (1 + exp(-z))^2 = a (1 - a). If each output is one, and L = 1/2 sum_i (A2[i] - Y[i])^2
-# half the squared error, then the last line of the card changes, to
+# **Sigmoid with squared error.** The **sigmoid** is a = 1 / (1 + exp(-z)). Its slope is exp(-z) /
+# (1 + exp(-z))^2 = a (1 - a). With sigmoid outputs and half the squared error, L = 1/2 sum_i (A2[i]
+# - Y[i])^2, the last line of the card becomes
 #
 #     A2 = 1 / (1 + exp(-Z2))               dZ2 = (A2 - Y) * A2 * (1 - A2)
 #
@@ -857,9 +863,10 @@ def gradient_errors(params, X, Y):
 #    of dZ2 and of dZ1, and the new db2. To check it, type the example with three columns. (Chapter
 #    6 goes on with two.)
 #
-# For exercises like the next two, copy this file into another folder, change the copy, and start
-# Python there. The check measures the gradient of a small network, with 6 inputs, 5 hidden units, 4
-# classes, and biases that are not 0. It says True if all gradients are right, else False:
+# For exercises like the next two, copy this file into another folder, and put check() into the
+# copy. Change that, and start Python there. The check measures the gradient of a small network,
+# with 6 inputs, 5 hidden units, 4 classes, and biases that are not 0. It says True if all gradients
+# are right, else False:
 #
 #     >>> def check():
 #     ...     rng = np.random.default_rng(1)
@@ -892,8 +899,8 @@ def gradient_errors(params, X, Y):
 #     alpha (sum of the squares of all entries of dW1, db1, dW2 and db2)
 #
 # This is **gradient descent** (Cauchy, 1847): W := W - alpha dW and b := b - alpha db, repeated.
-# (Of all steps of the same small length it is the one by which J falls most: a sum of products is
-# largest for two lists of numbers that are proportional.)
+# (Of all steps of the same small length it is the one by which J falls most: by Cauchy-Schwarz, a
+# sum of slope times step is smallest where the steps are proportional to minus the slopes.)
 
 
 # %%
@@ -936,7 +943,7 @@ def update_params(params, grads, learning_rate):
 #
 # A unit that is off for all training images is **dead**: its gate is closed for all of them, its
 # gradient is 0, and so, in this network, no further step moves it. Measured with alpha = 1.5, ten
-# times the default: all ten hidden units are dead, and 11.3% is read correctly, as if one always
+# times the default: all ten hidden units are dead, and 11.4% is read correctly, as if one always
 # said 1.
 
 
@@ -996,9 +1003,8 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # How large should the random weights be? Not 0: dW2 is a product with A1, and dZ1 one with W2; with
 # both 0, no weight ever moves, and only b2 learns. (Measured: 11.4%.) Look at one unit, z = w_1 x_1
 # + ... + w_n x_n, with n inputs x and bias 0. Draw its weights independently, with mean 0 and
-# variance v, while the inputs stay what they are. Over many draws, the mean of w_p^2 is v, and the
-# mean of w_p w_q, for two different weights, is 0. So of all the products in z^2 only the squares
-# remain:
+# variance v. z^2 is the sum of all w_p x_p w_q x_q. Over many draws, with the same x, w_p^2 has the
+# mean v, and w_p w_q, for two different weights, the mean 0. So only the squares remain:
 #
 #     mean of z^2 over the draws = v (x_1^2 + ... + x_n^2) = n v (mean of x^2 over the inputs)
 #
@@ -1056,7 +1062,7 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # fmt: off
 HIDDEN = 10           # h: more units read better and take longer to train
 EPOCHS = 30           # passes over the training images: more gain little
-BATCH_SIZE = 64       # images per step: few make many noisy steps, many make few better ones
+BATCH_SIZE = 64       # images per step: with few, many noisy steps; with many, few better ones
 LEARNING_RATE = 0.15  # alpha at the start: a lower one is slower, a higher one kills hidden units
 SEED = 0              # of all random numbers: the same seed gives the same run
 # fmt: on
@@ -1110,7 +1116,7 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng):
     dead = dead_units(params, X)
     if dead.mean() >= 0.5:
         problem = f"{dead.sum()} of {len(dead)} hidden units are dead"
-        raise UserError(f"{problem}: lower the learning rate")
+        raise UserError(f"{problem}: lower the learning rate, or try another seed")
     return params, history
 
 
@@ -1312,7 +1318,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #     0 < alpha < 1, and is 0 after one step if alpha = 0.5. With alpha above 1 it grows.
 # 12. 14 batches, so 30 * 14 = 420 steps; and 30 * 860 = 25,800. Measured: 90.3% instead of 93.2%.
 #     Twice the alpha gives 91.3%, better with each seed, but four times the alpha kills units:
-#     fewer steps cannot be made up for by longer ones.
+#     longer steps make up for fewer ones only in part.
 # 13. The slope of 0.0005 w^2 is 0.001 w: dW1 and dW2 get + 0.001 * W1 and + 0.001 * W2. So each
 #     step shrinks the weights a little: hence the name.
 # 14. `rng = np.random.default_rng(0)`, `params = init_params(10, rng)`, `Y =
@@ -1457,14 +1463,14 @@ def surest_mistakes(A2, y):
     return wrong[np.argsort(-probability)]
 
 
-def draw_page(title, history, params, dead, X, y, own_digits):
+def draw_page(title, history, W1, dead, X, y, A2, own_digits):
     """Return the figure: curves, confusion matrix, weights, and readings of the images X (784, m).
 
-    history as train returns it, dead (h,) as dead_units does, y (m,) the labels. own_digits is a
-    list of (name, x (784, 1)); if there are any, they take the place of the first images.
+    history as train returns it, dead (h,) as dead_units does, y (m,) the labels, A2 (10, m) the
+    probabilities. own_digits is a list of (name, x (784, 1), a (10, 1)), its probabilities; if
+    there are any, they take the place of the first images.
     """
     loss, share, val_loss, val_share = np.transpose(history)
-    A2 = probabilities(params, X)
     window = "nn_from_scratch: what it learnt (close this window to go on)"
     fig = plt.figure(window, figsize=(13, 6.4), clear=True)
     fig.suptitle(title, fontsize=11, parse_math=False)
@@ -1489,16 +1495,17 @@ def draw_page(title, history, params, dead, X, y, own_digits):
     ax.set_title("Accuracy after each epoch", fontsize=10)
 
     plot_confusion(fig.add_subplot(middle[0]), confusion_matrix(A2.argmax(axis=0), y))
-    plot_weights(fig.add_subplot(middle[1]), params[0], dead)
+    plot_weights(fig.add_subplot(middle[1]), W1, dead)
 
     ax = fig.add_subplot(digits[0])
     if own_digits:
-        shown = own_digits[:12]
-        names = [name[-12:] for name, x in shown]
-        own_X = np.hstack([x for name, x in shown])
-        plot_readings(ax, own_X, names, probabilities(params, own_X))
-        title = f"The first {len(shown)} of {len(own_digits)} pictures of your own"
-        ax.set_title(title, fontsize=10)
+        first = own_digits[:12]
+        names = [name[-12:] for name, x, a in first]
+        own_X = np.hstack([x for name, x, a in first])
+        own_A2 = np.hstack([a for name, x, a in first])
+        plot_readings(ax, own_X, names, own_A2)
+        words = f"The first {len(first)} of {len(own_digits)} pictures of your own"
+        ax.set_title(words, fontsize=10)
     else:
         plot_readings(ax, X[:, :12], y[:12], A2[:, :12])
         ax.set_title("The first test images", fontsize=10)
@@ -1558,7 +1565,8 @@ def shapes(params):
 # Chapter 8 said why a digit must be laid out as MNIST's are. `--read` does that for pictures in
 # files and `--draw` for what you draw. A picture is read in four steps: it is opened and made grey;
 # the paper is taken from it, so that ink remains; of all pieces of ink one is chosen as the digit;
-# and that is laid out. All lengths below are in pixels of a picture whose longer side has 400.
+# and that is laid out. In find_ink and keep_digit, lengths are in pixels of a picture whose longer
+# side has 400.
 
 
 # %%
@@ -1569,6 +1577,10 @@ def scaled(image, side):
     return image.resize(size, Image.BILINEAR)  # averages where it shrinks: no line gets lost
 
 
+# What Pillow raises for files that are missing, damaged, too large, or no pictures.
+PILLOW_ERRORS = OSError, SyntaxError, ValueError, NotImplementedError, Image.DecompressionBombError
+
+
 def load_grey(path):
     """Return the picture in the file `path` in grey. Raises UserError if it cannot be read."""
     try:
@@ -1576,13 +1588,7 @@ def load_grey(path):
             image.draft("L", (800, 800))  # a large JPEG can be opened small, which is fast
             image = ImageOps.exif_transpose(image)  # a phone only notes how it was held
             image.load()
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        NotImplementedError,
-        Image.DecompressionBombError,
-    ) as error:  # what Pillow raises for files that are missing, damaged, or no pictures
+    except PILLOW_ERRORS as error:
         raise UserError(f"{path} cannot be opened as a picture ({error})") from None
     if image.mode.startswith(("I", "F")):  # more than 8 bits per pixel
         values = np.asarray(image).astype(np.float32)
@@ -1641,16 +1647,17 @@ def find_ink(image):
     if np.mean(difference**3) > 0:
         image = ImageOps.invert(image)
     # The paper without the ink: each pixel takes the lightest grey near it, then the darkest of
-    # these. This is a closing (Serra, 1982): strokes vanish, shadows and desks stay. The four steps
-    # reach 40 together, and so does the way back; outside, the picture goes on as it ends.
-    grey = np.pad(np.asarray(image), 80, mode="edge")
+    # these. This is a closing (Serra, 1982): strokes under 160 wide vanish, desks stay. The five
+    # steps reach 80 together, and so does the way back, an erosion: a dilation of the negative.
+    # Outside, the picture goes on as it ends.
+    grey = np.pad(np.asarray(image), 160, mode="edge")
     paper = grey
-    for step in (1, 3, 9, 27):
+    for step in (1, 3, 9, 27, 40):
         paper = dilate(paper, step)
-    for step in (1, 3, 9, 27):
+    for step in (1, 3, 9, 27, 40):
         paper = 255 - dilate(255 - paper, step)
     ink = (paper - grey) / np.float32(255)
-    return ink[80:-80, 80:-80]
+    return ink[160:-160, 160:-160]
 
 
 def number_pieces(dark):
@@ -1690,13 +1697,13 @@ def keep_digit(ink):
     if ink.max() == 0 or ink[dark].mean() - ink[~dark].mean() < 0.08:  # a pale pencil has 0.15
         raise UserError("nothing stands out from the paper")
 
-    # Pieces are told apart on a map a quarter as large, where small gaps in a stroke are closed.
+    # Pieces are told apart on a map a quarter as wide and high, with small gaps in strokes closed.
     ink_map = scaled(Image.fromarray((255 * ink * dark).astype(np.uint8)), 100)
     bridged = ink_map.filter(ImageFilter.MaxFilter(5))
     numbers = number_pieces(np.asarray(bridged) > 0)
     amounts = np.bincount(numbers.ravel(), weights=np.ravel(ink_map))  # of ink in each piece
 
-    # What hangs on the edge is a desk, a finger, or a ruled line, unless there is hardly more.
+    # What hangs on the edge is a desk, a finger, or a ruled line, unless inside is hardly any ink.
     at_edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     inside = amounts.copy()
     inside[at_edge] = 0
@@ -1792,6 +1799,11 @@ def draw_window(params):
         bars.set_title(f"{a.argmax()} ({a.max():.1%})" if a.any() else "")
         fig.canvas.draw_idle()
 
+    def clear():
+        stroke.clear()
+        sheet.paste(0, (0, 0, 280, 280))
+        show()
+
     def move(event):
         if event.button != 1 or event.inaxes is not paper:
             stroke.clear()
@@ -1804,13 +1816,9 @@ def draw_window(params):
 
     def press(event):
         stroke.clear()
+        move(event)  # a click alone makes a dot
         if event.button == 3:
             clear()
-        move(event)  # a click alone makes a dot
-
-    def clear():
-        sheet.paste(0, (0, 0, 280, 280))
-        show()
 
     def press_key(event):
         if event.key == "escape":
@@ -1940,8 +1948,8 @@ def spread(places, pen):
     pixels = np.arange(28, dtype=np.float32)
     distance = places[:, :, np.newaxis] - pixels  # (n, stops, 28)
     share = np.exp(-((distance / pen) ** 2) / 2)
-    # Far away the share is tiny, and many processors are slow with numbers below 1e-38, here and
-    # in training. Less than half of MNIST's smallest grey, 1/255, nobody sees: make it exactly 0.
+    # Far away the share is tiny, and many processors are slow with numbers below 1e-38, here and in
+    # training. So what is below 0.002, half of MNIST's smallest grey 1/255, becomes exactly 0.
     share[share < 0.002] = 0
     return share
 
@@ -2023,18 +2031,10 @@ def has_digest(content, name):
     return hashlib.sha256(content).hexdigest() == SHA256[name]
 
 
-def find_file(folder, name):
-    """Return the path of `name`, gzipped or not, in `folder`, or None. The order is read_idx's."""
-    for path in (folder / f"{name}.gz", folder / name):
-        if path.is_file():
-            return path
-    return None
-
-
 def check_file(path, name):
     """Return the number of samples in the file `path`, and whether it is MNIST's file `name`.
 
-    Raises UserError if it is damaged, or holds neither labels nor images of 28x28 pixels.
+    Raises UserError if it is damaged, or holds neither labels 0 to 9 nor images of 28x28 pixels.
     """
     try:
         content = path.read_bytes()
@@ -2053,6 +2053,8 @@ def check_file(path, name):
         kind = "labels"
     if content[: len(header)] != header or len(content) != size:
         raise UserError(f"{path} is not a whole file of {kind}: replace or delete it")
+    if kind == "labels" and max(content[8:], default=0) > 9:
+        raise UserError(f"{path} has labels above 9: replace or delete it")
     return n_samples, has_digest(content, name)
 
 
@@ -2093,22 +2095,26 @@ def fetch(folder):
     What is missing is downloaded, if all that is there is MNIST's. Raises ConnectionError if that
     fails, and UserError about files that are damaged, do not belong together, or cannot be saved.
     """
+    there = []
     try:
-        list(folder.iterdir())
+        there = [path.name for path in folder.iterdir() if path.is_file()]
     except FileNotFoundError:
-        pass  # it will be made
+        if not folder.absolute().parent.is_dir():
+            raise UserError(f"{folder} cannot be made: there is no {folder.parent}") from None
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error}): choose another folder") from None
     n_samples = {}
     missing = []
     is_mnist = True
     for name in SHA256:
-        path = find_file(folder, name)
-        if path is None:
-            missing.append(name)
+        if f"{name}.gz" in there:
+            n_samples[name], same = check_file(folder / f"{name}.gz", name)
+        elif name in there:
+            n_samples[name], same = check_file(folder / name, name)
         else:
-            n_samples[name], same = check_file(path, name)
-            is_mnist = is_mnist and same
+            missing.append(name)
+            continue
+        is_mnist = is_mnist and same
     if is_mnist:
         for name in missing:
             save_file(folder, name, download(name))
@@ -2178,6 +2184,8 @@ def read_flags():
         parser.error("--seed must be at least 0")
     if args.draw and args.no_show:
         parser.error("--draw opens a window, and --no-show forbids it")
+    if not args.figure.suffix:
+        parser.error("--figure needs an ending, such as .png")
     if args.figure.resolve() in [path.resolve() for path in args.read]:
         parser.error("--figure would overwrite a picture that is to be read")
     return args
@@ -2193,7 +2201,8 @@ def explain(kind, error, trace):
         print(f"nn_from_scratch: {error}", file=sys.stderr)
     elif kind is KeyboardInterrupt:
         print("nn_from_scratch: stopped by Ctrl-C", file=sys.stderr)
-        sys.exit(130)
+        if not sys.flags.interactive:  # `python -i` goes on
+            sys.exit(130)
     else:
         sys.__excepthook__(kind, error, trace)
 
@@ -2221,7 +2230,7 @@ def get_data(dataset, folder, rng):
 
 
 def read_own_digits(paths, params):
-    """Print the answer for each picture in `paths`; return a list of (name, x (784, 1)).
+    """Print the answer for each picture in `paths`; return a list of (name, x (784, 1), a (10, 1)).
 
     A picture that cannot be read is named on stderr, and left out.
     """
@@ -2232,10 +2241,10 @@ def read_own_digits(paths, params):
         except UserError as error:
             print(f"nn_from_scratch: {error}", file=sys.stderr)
             continue
-        a = probabilities(params, x)[:, 0]
-        print(f"{path}: {two_best(a)}")
-        print(text_picture(x[:, 0], a))
-        own_digits.append((path.name, x))
+        a = probabilities(params, x)
+        print(f"{path}: {two_best(a[:, 0])}")
+        print(text_picture(x[:, 0], a[:, 0]))
+        own_digits.append((path.name, x, a))
     return own_digits
 
 
@@ -2268,7 +2277,6 @@ if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # "?" for what the console cannot show
-    np.seterr(over="ignore", invalid="ignore")  # when a loss overflows, train says so
     args = read_flags()
     rng = np.random.default_rng(args.seed)
     if args.no_show:
@@ -2292,9 +2300,9 @@ if __name__ == "__main__":
     print(f"loss before training {loss:.3f}, chance level log 10 = {np.log(10):.3f}")
 
     # Chapters 5 to 7, training.
-    data = X_train, y_train, X_val, y_val
     settings = args.epochs, args.batch_size, args.learning_rate
-    params, history = train(params, *data, *settings, rng)
+    with np.errstate(over="ignore", invalid="ignore"):  # when a loss overflows, train says so
+        params, history = train(params, X_train, y_train, X_val, y_val, *settings, rng)
 
     # Chapter 8, judging.
     A2 = probabilities(params, X_test)
@@ -2313,7 +2321,7 @@ if __name__ == "__main__":
     own_digits = read_own_digits(args.read, params)
     title = f"{data_name}: {network_name(params)}, {result}, seed {args.seed}"
     dead = dead_units(params, X_train)
-    page = draw_page(title, history, params, dead, X_test, y_test, own_digits)
+    page = draw_page(title, history, params[0], dead, X_test, y_test, A2, own_digits)
     save_page(page, args.figure)
     problem = why_no_window()
     if args.draw:
