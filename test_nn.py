@@ -19,6 +19,7 @@ import functools
 import gzip
 import hashlib
 import http.client
+import inspect
 import io
 import re
 import runpy
@@ -49,6 +50,11 @@ pytestmark = [
 HERE = Path(__file__).resolve().parent
 SCRIPT = Path(nn.__file__).read_text(encoding="utf-8")
 README = (HERE / "README.md").read_text(encoding="utf-8")
+
+
+def call(function, *values):
+    """Call `function` with all arguments by name: it may insist on that."""
+    return function(**dict(zip(inspect.signature(function).parameters, values)))
 
 
 # --- 1. How to check a gradient -------------------------------------------------------------------
@@ -137,7 +143,7 @@ def problem(seed=0, n_in=784, n_hidden=10, n_classes=10, m=24, steps=0):
     """Return params, X, Y to check a gradient on, after `steps` steps of training."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_in, m))
-    Y = nn.one_hot(rng.integers(0, n_classes, m), n_classes)
+    Y = nn.one_hot(rng.integers(0, n_classes, m), n_classes=n_classes)
     W1 = rng.standard_normal((n_hidden, n_in)) / np.sqrt(n_in)
     b1 = rng.standard_normal((n_hidden, 1)) / 5
     W2 = rng.standard_normal((n_classes, n_hidden)) / np.sqrt(n_hidden)
@@ -512,7 +518,8 @@ def test_the_lesson_needs_numpy_alone(tmp_path):
         assert doctest.testmod(lesson).attempted == 6
         rng = lesson.np.random.default_rng(0)
         X, y = rng.random((784, 60)), rng.integers(0, 10, 60)
-        lesson.train(lesson.init_params(10, rng), *lesson.split(X, y, rng), 2, 8, 0.01, rng)
+        settings = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "rng": rng}
+        lesson.train(lesson.init_params(10, rng), *lesson.split(X, y, rng), **settings)
     """
     done = run_process("-c", textwrap.dedent(code), folder=tmp_path)
     assert (done.status, done.err) == (0, "") and "trained 2 epochs" in done.out
@@ -589,8 +596,8 @@ def test_each_function_of_the_lesson_can_be_copied_and_changes_no_argument(tiny)
     for name in names:
         arguments = arguments_of_the_lesson(tiny)[name]
         untouched = arguments_of_the_lesson(tiny)[name]
-        here = flat(getattr(nn, name)(*arguments))
-        there = flat(copied(name)[name](*arguments_of_the_lesson(tiny)[name]))
+        here = flat(call(getattr(nn, name), *arguments))
+        there = flat(call(copied(name)[name], *arguments_of_the_lesson(tiny)[name]))
         np.testing.assert_array_equal(here, there, name)
         for argument, before in zip(arguments, untouched):
             if not isinstance(argument, (str, Path, np.random.Generator)):
@@ -604,7 +611,7 @@ def test_the_network_keeps_the_type_of_its_numbers(dtype):
     X = X.astype(np.float32 if dtype == np.float32 else np.float64)
     cache = nn.forward_prop(params, X)
     grads = nn.backward_prop(params, X, Y, cache)
-    params = nn.train_epoch(params, X, Y, 6, 0.1, np.random.default_rng(0))
+    params = call(nn.train_epoch, params, X, Y, 6, 0.1, np.random.default_rng(0))
     for array in (*cache, *grads, *params, nn.mean_loss(params, X, Y)):
         assert array.dtype == dtype
 
@@ -655,7 +662,7 @@ def test_wrong_shapes_are_said():
             nn.predict(params, wrong)
     for wrong_X, wrong_y in ((X.T, y), (X, y[1:]), (X, y[:, np.newaxis]), (X, Y), (X[:, 0], y)):
         with pytest.raises(ValueError, match=r"X must be \(n, m\) and y \(m,\), and not"):
-            nn.train(params, wrong_X, wrong_y, X, y, 1, 8, 0.1, np.random.default_rng(0))
+            call(nn.train, params, wrong_X, wrong_y, X, y, 1, 8, 0.1, np.random.default_rng(0))
 
 
 def test_half_of_the_units_dead_on_the_training_images():
@@ -665,7 +672,7 @@ def test_half_of_the_units_dead_on_the_training_images():
     X, y = np.array([[0.0, 0.0, 0.0], [2.0, 3.0, 4.0]]), np.arange(3)
     assert nn.dead_units(params, X).tolist() == [True, True, False, False]
     with pytest.raises(nn.UserError, match="^2 of 4 hidden units are dead: lower the learning"):
-        nn.train(params, X, y, X + 2, y, 1, 2, 1e-9, np.random.default_rng(0))
+        call(nn.train, params, X, y, X + 2, y, 1, 2, 1e-9, np.random.default_rng(0))
 
 
 # The exercises. Each is solved rightly and wrongly, and its check must tell the two apart.
@@ -702,7 +709,9 @@ def test_exercises_on_paper():
     rng = np.random.default_rng(0)
     W, X = rng.random((3, 4)), rng.random((4, 5))
     np.testing.assert_allclose((W @ X)[:, 2], W @ X[:, 2])
-    W1, b1, W2, b2 = params = [P + rng.random(P.shape) for P in nn.init_params(3, rng, 4, 2)]
+    W1, b1, W2, b2 = params = [
+        P + rng.random(P.shape) for P in nn.init_params(3, rng, n_in=4, n_classes=2)
+    ]
     swap = [1, 0, 2]
     swapped = W1[swap], b1[swap], W2[:, swap], b2
     np.testing.assert_allclose(nn.probabilities(swapped, X), nn.probabilities(params, X))
@@ -714,7 +723,7 @@ def test_exercises_on_paper():
     n_examples, names = run_examples(CHAPTERS[2])
     params = names["params"]
     X = np.hstack([names["X"], [[5.0], [2.0]]])
-    Y = nn.one_hot(np.array([1, 0, 0]), 2)
+    Y = nn.one_hot(np.array([1, 0, 0]), n_classes=2)
     cache = Z1, A1, Z2, A2 = nn.forward_prop(params, X)
     assert Z1[:, 2].tolist() == [3, -2, 1] and quoted("Z1: 3, -2, 1. A1: 3, 0, 1.")
     assert Z2[:, 2].tolist() == [3, 6] and quoted("3 + 1 - 1 = 3", "6 - 1 + 1 = 6")
@@ -808,7 +817,7 @@ def test_exercise_14(change, learnt):
     shares = []
     with np.errstate(all="ignore"):
         for _ in range(200):
-            params = module.train_epoch(params, X, Y, 20, 0.15, rng)
+            params = call(module.train_epoch, params, X, Y, 20, 0.15, rng)
             shares.append(module.evaluate(params, X, y)[1])
     assert (max(shares) == 1) == learnt
 
@@ -871,7 +880,7 @@ def test_the_whole_program_on_one_screen(tiny, tmp_path):
     X, y, X_test, y_test = nn.load_mnist(tiny)
     rng = np.random.default_rng(0)
     data = nn.split(X, y, rng)
-    params, history = nn.train(nn.init_params(10, rng), *data, 30, 8, 0.15, rng)
+    params, history = call(nn.train, nn.init_params(10, rng), *data, 30, 8, 0.15, rng)
     share = nn.accuracy(nn.predict(params, X_test), y_test)
     assert done.out == f"test accuracy {share:.2%}\n" and share > 0.5
 
@@ -2118,7 +2127,7 @@ def test_the_page_in_odd_cases(hidden, epochs, n_wrong, n_own):
     a = nn.probabilities(params, X[:, :1])
     own = [(f"a very long name ${number}$.png", X[:, :1], a) for number in range(n_own)]
     A2 = nn.probabilities(params, X)
-    fig = nn.draw_page("title", curves, params[0], dead, X, y, A2, own)
+    fig = call(nn.draw_page, "title", curves, params[0], dead, X, y, A2, own)
     images, captions = images_of(panel(fig, "W1"))
     assert captions[0] == "0, dead" and len(captions) == min(hidden, 20)
     assert not any("dead" in caption for caption in captions[1:])
@@ -2171,7 +2180,7 @@ def train(seed, hidden=10, epochs=30, batch_size=64, rate=0.15, falls=True, chan
             patch.setattr(nn, "backward_prop", wrong_backward_prop(line))
         for left in range(epochs, 0, -1):
             alpha = rate * min(1, 2 * left / epochs) if falls else rate
-            params = nn.train_epoch(params, X, Y, batch_size, alpha, rng)
+            params = call(nn.train_epoch, params, X, Y, batch_size, alpha, rng)
             history.append(nn.evaluate(params, X_val, y_val))
             if not np.isfinite(history[-1][0]):
                 break
@@ -2262,7 +2271,7 @@ def sorted_by_digit():
         X, Y = X[:, order], nn.one_hot(y[order])
         in_order = types.SimpleNamespace(permutation=lambda starts: starts)
         for left in range(30, 0, -1):
-            params = nn.train_epoch(params, X, Y, 64, 0.15 * min(1, left / 15), in_order)
+            params = call(nn.train_epoch, params, X, Y, 64, 0.15 * min(1, left / 15), in_order)
         shares.append(nn.accuracy(nn.predict(params, X_val), y_val))
     return 100 * np.mean(shares)
 
@@ -2398,7 +2407,7 @@ def own_digit_networks():
         X, y = nn.draw_digits(30_000, rng)
         data = nn.split(X[:, 5000:], y[5000:], rng)
         with contextlib.redirect_stdout(io.StringIO()):
-            drawn.append(nn.train(nn.init_params(10, rng), *data, 30, 64, 0.15, rng)[0])
+            drawn.append(call(nn.train, nn.init_params(10, rng), *data, 30, 64, 0.15, rng)[0])
     return ten, [train(0, hidden=300, rate=0.4).params], drawn
 
 
