@@ -1311,8 +1311,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 # 11. dJ/dw = 2 w, so w becomes (1 - 2 alpha) w. It shrinks if -1 < 1 - 2 alpha < 1, which is
 #     0 < alpha < 1, and is 0 after one step if alpha = 0.5. With alpha above 1 it grows.
 # 12. 14 batches, so 30 * 14 = 420 steps; and 30 * 860 = 25,800. Measured: 90.3% instead of 93.2%.
-#     Twice the alpha gives 91.3%, better with each seed, but four times the alpha kills units:
-#     longer steps make up for fewer ones only in part.
+#     Twice the alpha gives 91.3%: longer steps make up for fewer ones, but only in part.
 # 13. The slope of 0.0005 w^2 is 0.001 w: dW1 and dW2 get + 0.001 * W1 and + 0.001 * W2. So each
 #     step shrinks the weights a little: hence the name.
 # 14. With `rng = np.random.default_rng(0)`, `params = init_params(10, rng)` and
