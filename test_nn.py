@@ -2462,6 +2462,13 @@ def test_the_accuracies_of_the_readme(tmp_path):
     assert float(share) == pytest.approx(float(quoted), abs=0.5)
 
 
+def test_the_readmes_table_of_functions():
+    for number, chapter in enumerate(CHAPTERS, start=1):
+        row = re.search(rf"^\| {number}\. .*\|$", README, re.MULTILINE).group()
+        defined = re.findall(r"^def (\w+)", chapter, re.MULTILINE)
+        assert re.findall(r"`(\w+)`", row) == defined
+
+
 def test_the_transcripts_are_one():
     transcript = SCRIPT[SCRIPT.index("    loss before") : SCRIPT.index("By the end of chapter 7")]
     for line in textwrap.dedent(transcript).strip().splitlines():
