@@ -52,11 +52,6 @@ SCRIPT = Path(nn.__file__).read_text(encoding="utf-8")
 README = (HERE / "README.md").read_text(encoding="utf-8")
 
 
-def call(function, *values):
-    """Call `function` with all arguments by name: it may insist on that."""
-    return function(**dict(zip(inspect.signature(function).parameters, values)))
-
-
 # --- 1. How to check a gradient -------------------------------------------------------------------
 #
 # 1.1 One slope, measured in three ways
@@ -72,8 +67,8 @@ def call(function, *values):
 #     f(x + 1j d) = f(x) + 1j d f'(x) - d^2 f''(x) / 2 - 1j d^3 f'''(x) / 6 + ...
 #
 # All derivatives are real numbers, so the imaginary part, divided by d, is f'(x) - d^2 f'''(x) / 6
-# and so on. These are the errors of both, the central difference also in float32
-# (`python -m pytest -s -k one_slope` prints the table):
+# and so on. (NumPy's exp and log take complex numbers.) These are the errors of the two methods, of
+# one also in float32 (`python -m pytest -s -k one_slope` prints the table):
 #
 #     d        central, float64    central, float32    complex step
 #     1e-01             1.5e-04             1.5e-04         1.5e-04
@@ -83,10 +78,11 @@ def call(function, *values):
 #     1e-12             2.3e-05             7.3e-01         0.0e+00
 #     1e-30             7.3e-01             7.3e-01         0.0e+00
 #
-# At d = 0.1 all are off by 0.1^2 f'''(1) / 6, and that falls with d^2. The complex step follows it
-# down to nothing. The central difference turns back: it subtracts two numbers that agree in more
-# and more of their 16 digits, and divides what is left, the rounding errors, by less and less. Its
-# best d is near 1e-5. In float32, which has 7 digits, it never gets below 1e-6 here.
+# At d = 0.1 all are off by 0.1^2 f'''(1) / 6, where f'''(1) = -0.0909, and that falls with d^2: with
+# the complex step until only rounding is left. The central difference turns back: it subtracts two
+# numbers that agree in more and more of their 16 digits, and divides what is left, the rounding
+# errors, by less and less. (In the end x + d is x, the difference is 0, and the error is the whole
+# slope.) Its best d is near 1e-5. In float32, with 7 digits, nothing here is better than 7e-6.
 
 
 def central_difference(f, x, d):
@@ -101,9 +97,8 @@ def test_one_slope_measured_in_three_ways():
     def f(x):
         return np.log(1 + np.exp(x))
 
-    quoted = re.findall(
-        r"^#     (1e-\d+) +(\S+) +(\S+) +(\S+)$", Path(__file__).read_text(), re.MULTILINE
-    )
+    this_file = Path(__file__).read_text(encoding="utf-8")
+    quoted = re.findall(r"^#     (1e-\d+) +(\S+) +(\S+) +(\S+)$", this_file, re.MULTILINE)
     assert len(quoted) == 6
     slope = 1 / (1 + np.exp(-1.0))
     in_64_bits = np.array([1.0])
@@ -121,20 +116,20 @@ def test_one_slope_measured_in_three_ways():
             assert float(error_quoted) / 10 <= error <= 10 * float(error_quoted) + 1e-15
 
 
-# So the complex step is the better referee, and the central difference the one that needs no
-# explanation. We use both: a mistake in one way of measuring is found by the other. What breaks the
-# complex step is all that mixes real and imaginary part: abs(), or an array of dtype float, which
-# drops the imaginary part with a warning. max and > compare real parts first, so ReLU is safe, and
-# so is the maximum that softmax subtracts.
+# So the complex step is the better referee, and the central difference the more familiar one, which
+# the script uses. Here we use both: a mistake in one way of measuring is found by the other. What
+# breaks the complex step is all that loses the imaginary part, such as abs(). max and > compare
+# real parts first, so ReLU is safe unless Z1 is exactly 0, and so is the maximum that is subtracted
+# from the scores.
 #
 # 1.2 The network to measure, and its corners
 #
 # At Z1 = 0 ReLU has a corner. Where a step carries Z1 across it, the central difference mixes two
 # slopes, and a right gradient seems wrong. A step d in W1 moves Z1 by d times a pixel, so no Z1 may
-# be as close to 0 as that. Two more things make a good network to measure. Each hidden unit is on
-# for some samples and off for others: a unit that is always off has gradient 0, which hides most
-# mistakes, and one that is always on hides those in the gate. And no bias is 0, or a gate taken
-# from W1 X instead of Z1 would pass.
+# be as close to 0 as that (2 d, to be safe). Two more things make a good network to measure. Each
+# hidden unit is on (Z1 > 0) for some samples and off for others: a unit that is always off has
+# gradient 0, which hides most mistakes, and one that is always on hides those in the gate, Z1 > 0.
+# And no bias is 0, or a gate taken from W1 X instead of Z1 would pass.
 
 STEP = 1e-5  # of the central difference, from table 1.1
 
@@ -160,7 +155,7 @@ def problem(seed=0, n_in=784, n_hidden=10, n_classes=10, m=24, steps=0):
 
 
 def gradient(params, X, Y, backward_prop=nn.backward_prop):
-    """Return what is derived."""
+    """Return the gradient as backward_prop derives it."""
     return backward_prop(params, X, Y, nn.forward_prop(params, X))
 
 
@@ -180,13 +175,13 @@ def complex_gradient(loss, arrays):
 
 # 1.3 What counts as wrong
 #
-# We call a gradient right if the largest error of any entry, divided by the largest entry, is below
-# a tolerance, and the tolerance is as small as the method allows. The complex step only rounds:
-# 1e-16 in each number, some 1e-15 after sums over samples and classes. 1e-14 leaves a margin. Table
-# 1.1 gives the central difference 1e-11 for a loss and a slope near 1. Here the loss is near 1 and
-# the largest entries are near 0.01 to 0.1, so the same rounding weighs 10 to 100 times as much:
-# 1e-9. We ask for 1e-8. Loosening a tolerance until a check passes is how wrong gradients get
-# through.
+# We call a gradient right if the largest error of its entries, divided by the largest slope that was
+# measured, is below a tolerance. It should be little larger than what the method itself gets wrong.
+# The complex step only rounds: 1e-16 in each number, some 1e-15 after sums over samples and
+# classes. 1e-14 leaves a margin. Table 1.1 gives the central difference 1e-11 for a loss and a
+# slope near 1. Here the loss is 1 to 3, and the largest slopes are 0.06 to 0.3, so the same
+# rounding weighs up to 50 times as much: 5e-10. We ask for 1e-8. Loosening a tolerance until a
+# check passes is how wrong gradients get through.
 
 COMPLEX_STEP = 1e-14
 DIFFERENCE = 1e-8
@@ -199,7 +194,7 @@ def wrong_gradients(grads, measured, tolerance):
     wrong = set()
     for name, dP, M in zip(NAMES, grads, measured):
         same_shape = np.shape(dP) == M.shape
-        # With a nan on one side, <= is False.
+        # A nan makes <= False, and an infinite M makes < False.
         right = same_shape and np.abs(dP - M).max() <= tolerance * np.abs(M).max() < np.inf
         if not right:
             wrong.add(name)
@@ -232,7 +227,7 @@ def measured_in_both_ways(params, X, Y):
 
 @pytest.fixture(scope="module")
 def measured_problem():
-    """A problem of the real size, with h = 10, and its gradient, measured in both ways."""
+    """A 784-10-10 network with its gradient, measured in both ways, once for all tests."""
     params, X, Y = problem(seed=3)
     return params, X, Y, *measured_in_both_ways(params, X, Y)
 
@@ -255,7 +250,7 @@ def test_right_gradients_pass_at_other_sizes(n_in, n_hidden, n_classes, steps):
 
 
 def test_at_the_corner_the_gate_is_closed():
-    """There is no slope to measure at Z1 = 0, so the convention is tested."""
+    """At Z1 = 0 there is no slope to measure; by convention it is 0."""
     params, X, Y = problem(0, 5, 4, 3)
     Z1, A1, Z2, A2 = nn.forward_prop(params, X)
     dW1, db1, dW2, db2 = nn.backward_prop(params, X, Y, (0 * Z1, 0 * A1, Z2, A2))
@@ -276,6 +271,7 @@ SPOILT_BY = {
     "dZ1": {"dW1", "db1"},
     "db1": {"db1"},
 }
+# A wrong line, two spaces or more, and its loss in training.
 WRONG_LINES = re.findall(r"^#     (\w+ = .+?)  +(?:nan|> ?\d+|\d+\.\d+) .*$", SCRIPT, re.MULTILINE)
 
 
@@ -312,7 +308,7 @@ def test_there_are_eleven_wrong_lines():
     assert len(WRONG_LINES) == 11
 
 
-# Three mistakes that no line of source shows, since they spoil little.
+# Three smaller mistakes, made in the gradient itself.
 
 
 def test_small_mistakes_fail(measured_problem):
@@ -328,7 +324,8 @@ def test_small_mistakes_fail(measured_problem):
 
 # 1.6 The check that the script gives its readers
 #
-# gradient_errors must not be fooled either, whatever backward_prop returns.
+# gradient_errors must not be fooled either, whatever arrays backward_prop returns. (For a network of
+# your own: measure, compare, then break a line, and see that the check finds it.)
 
 
 def test_gradient_errors_cannot_be_fooled(monkeypatch):
@@ -351,6 +348,11 @@ def test_gradient_errors_cannot_be_fooled(monkeypatch):
 # --- What the other parts need ----------------------------------------------------------------------
 
 FILES = list(nn.SHA256)
+
+
+def call(function, *values):
+    """Call `function` with all arguments by name: it may insist on that."""
+    return function(**dict(zip(inspect.signature(function).parameters, values)))
 
 
 def idx(array):
