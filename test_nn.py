@@ -1376,7 +1376,8 @@ def test_the_same_digit_however_it_was_taken(tmp_path, name, five):
     before = path.read_bytes()
     x = nn.read_picture(path)
     assert x.shape == (784, 1) and x.dtype == np.float32 and path.read_bytes() == before
-    assert np.corrcoef(x[:, 0], five)[0, 1] > 0.85
+    alike = np.corrcoef(x[:, 0], five)[0, 1]
+    assert alike > (0.85 if name in ("small.png", "thin pen.png", "shadow.png") else 0.97)
     looks_like_mnist(x)
 
 
