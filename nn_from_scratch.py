@@ -63,7 +63,7 @@ A table to come back to. Each symbol is explained where it first appears, in the
     alpha       the learning rate, `learning_rate` in the code            a number          6
     i, k        a class, 0 to 9;  j: a hidden unit;  p: a pixel;  s: a sample, from 0
     @  *  ^T    matrix product (W X in formulas); product element by element; transpose (.T)
-    log         the natural logarithm, ln
+    log         the natural logarithm, ln;  sum_k: the sum over all k
 """
 
 # %%
@@ -422,7 +422,7 @@ def accuracy(predictions, y):
 # logarithm, times -1, is a sum with one term per sample, and good parameters make that small. This
 # sum is the **negative log-likelihood**. Its terms, and their mean, are our **loss**:
 #
-#     L = -log A_y                              of one sample: the **cross-entropy**
+#     L = -log A_y                              of one sample: the cross-entropy
 #     J = 1/m (sum of L over the m samples)     the mean: it does not grow with m
 #
 #     >>> print(-np.log(np.array([0.9, 0.5, 0.1, 0.01])).round(3))
@@ -504,9 +504,8 @@ def evaluate(params, X, y):
 # with a round d, for partial derivative.) All slopes together are the **gradient**. To measure them
 # takes two forward passes per parameter, one with w a little larger and one with w a little
 # smaller. To compute them takes one walk back through the network, the **backward pass**, with at
-# most twice the work of one forward pass: two matrix products per layer instead of one, and for the
-# first layer one. This is **backpropagation** (Linnainmaa, 1970; Rumelhart, Hinton and Williams,
-# 1986).
+# most twice the work of one forward pass: two matrix products per layer, but one for the first.
+# This is **backpropagation** (Linnainmaa, 1970; Rumelhart, Hinton and Williams, 1986).
 #
 # **Names.** Write dW1 for all the slopes dJ/dW1, arranged as W1 is; db1, dW2, db2 likewise. On the
 # way we need dZ2 and dZ1, and these are different: a column of Z2 belongs to one sample and moves
@@ -516,9 +515,8 @@ def evaluate(params, X, y):
 # **The chain rule.** If w moves u, and u moves L, the slopes multiply: dL/dw = (dL/du) (du/dw). Now
 # let w move several numbers u at once, none of which moves another. Move w by a small step. Each u
 # then moves by (du/dw) step, and that alone would move L by (dL/du) (du/dw) step. What does L do
-# when all u move? To first order, the changes that L suffers through each u add up: where L is
-# smooth, the error is about as small as a product of two of the steps, and vanishes beside the
-# steps. So
+# when all u move? The changes that L suffers through each u add up, to first order: where L has no
+# corner, the error is about a product of two small steps, which vanishes beside the steps. So
 #
 #     dL/dw = the sum over all u of (dL/du) (du/dw)          one product for each path from w to L
 #
@@ -600,10 +598,9 @@ def evaluate(params, X, y):
 #     dW2[i, j] = 1/m (sum_s dZ2[i, s] A1[j, s])    = 1/m (dZ2 A1^T)[i, j]
 #     db2[i]    = 1/m (sum_s dZ2[i, s])             the sum along row i: b2[i] is in all its columns
 #
-# Why the transpose? In a matrix product, (B C)[i, j] = sum_s B[i, s] C[s, j], s counts columns on
-# the left and rows on the right. Here it counts columns in both, so A1 must be turned. (For a
-# single sample this is a column times a row, the **outer product**.) In shapes:
-# (10, m) times (m, h) is (10, h), the shape of W2.
+# Why the transpose? In (B C)[i, j] = sum_s B[i, s] C[s, j], s counts columns of B and rows of C.
+# Here it counts columns in both, so A1 must be turned. (For a single sample this is a column times
+# a row, the **outer product**.) In shapes: (10, m) times (m, h) is (10, h), the shape of W2.
 #
 # **Half-way house.** Put X in place of A1, and you have the whole gradient of a network without a
 # hidden layer: Z = W X + b, A = softmax(Z), dW = 1/m (A - Y) X^T, db = 1/m (row sums of A - Y).
@@ -651,8 +648,8 @@ def evaluate(params, X, y):
 #
 # **What must be kept for the way back?** Look at the right side: X, A1 and A2, besides W2 and Y. Z1
 # only says where the gate is open, and A1 says that too; Z2 is not used. What is kept is called the
-# **cache**. It has a column for each sample, and that is most of the memory which backpropagation
-# costs. We keep all four that forward_prop returns.
+# **cache**. It has a column for each sample, and takes most of the memory of backpropagation. We
+# keep all four that forward_prop returns.
 #
 # **All slopes belong to one point**: the parameters with which the forward pass ran. The cache was
 # made with them, and the W2 of step 3 must be that W2. So compute all gradients first, and only
@@ -784,8 +781,8 @@ def gradient_errors(params, X, Y):
 
 
 # %% [markdown]
-# In the example, derived and measured slopes agree to nine digits. `test_nn.py` shows the same for
-# all 7,960 of the real network.
+# In the example, derived and measured slopes agree to nine decimals. `test_nn.py` shows the same
+# for all 7,960 of the real network.
 #
 #     >>> print(max(gradient_errors(params, X, Y)) < 1e-9)
 #     True
@@ -808,20 +805,20 @@ def gradient_errors(params, X, Y):
 #     dZ1 = ((W2 - 0.15 * dW2).T @ dZ2) * (Z1 > 0)  nan     -       the W2 of after the update
 #     dZ2 = Y - A2                                  nan     -       uphill
 #     dZ2 = 1 / m * (A2 - Y)                        0.34    90.3%   1/m twice: steps too short
-#     m = 55000                                     1.29    64.9%   not the m of the batch: steps
+#     m = 55000                                     1.29    64.9%   not the m of X: steps
 #                                                                   860 times too short
 #     m = 1                                         2.30     9.9%   no 1/m: steps 64 times too long,
 #                                                                   all units dead
 #
-# Nobody who sees the accuracies of the first four would suspect anything. (Nor that of the seventh,
-# in two seeds of three, with 0.05 for 0.15 in the line and for alpha.) Measure the gradient, and
-# all eleven are found.
+# Nobody who sees the accuracies of the first four would suspect anything. (With alpha = 0.05, in
+# the line too, the seventh hides in two seeds of three.) Measure the gradient, and all eleven are
+# found.
 #
 # ### A network of any depth
 #
-# Let A(0) = X, and for the layers l = 1, 2, ... let Z(l) = W(l) A(l-1) + b(l) and A(l) = g(Z(l)),
-# with any function g that works element by element, and its slope g' (for ReLU, Z(l) > 0). Steps 3
-# and 4 make the first formula, step 5 the second:
+# Let A(0) = X, and for the layers l = 1, 2, ... let Z(l) = W(l) A(l-1) + b(l) and, below the last,
+# A(l) = g(Z(l)), with any function g that works element by element, and its slope g' (for ReLU,
+# Z(l) > 0). Steps 3 and 4 make the first formula, step 5 the second:
 #
 #     dZ(l) = (W(l+1)^T dZ(l+1)) * g'(Z(l))
 #     dW(l) = 1/m dZ(l) A(l-1)^T                db(l) = 1/m (row sums of dZ(l))
@@ -861,9 +858,9 @@ def gradient_errors(params, X, Y):
 #    6 goes on with two.)
 #
 # For exercises like the next two, copy this file into another folder, and put check() into the
-# copy. Change that, and start Python there. The check measures the gradient of a small network,
-# with 6 inputs, 5 hidden units, 4 classes, and biases that are not 0. It says True if all gradients
-# are right, else False:
+# copy, without the >>> and dots. Change the copy, and start Python in its folder. The check
+# measures the gradient of a small network, with 6 inputs, 5 hidden units, 4 classes, and biases
+# that are not 0. It says True if all gradients are right, else False:
 #
 #     >>> def check():
 #     ...     rng = np.random.default_rng(1)
@@ -925,9 +922,9 @@ def update_params(params, grads, learning_rate):
 #     >>> print((mean_loss(params, X, Y) - mean_loss(stepped, X, Y)).round(4))
 #     0.04
 #
-# With alpha = 0.5 the slopes would predict a fall by 0.5 * 40.3 = 20.1. But J is only 1.088, and it
-# climbs: slopes promise nothing about long steps. And look at hidden unit 1 after this step: it is
-# off for both samples.
+# With alpha = 0.5 the slopes would predict a fall by 0.5 * 40.27 = 20.1. But J is only 1.088, and
+# it climbs: slopes promise nothing about long steps. And look at hidden unit 1 after this step: it
+# is off for both samples.
 #
 #     >>> stepped = update_params(params, grads, 0.5)
 #     >>> print(mean_loss(stepped, X, Y).round(3))
@@ -998,16 +995,16 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # ### Where training starts
 #
 # How large should the random weights be? Not 0: dW2 is a product with A1, and dZ1 one with W2; with
-# both 0, no weight ever moves, and only b2 learns. (Measured: 11.4%.) Look at one unit, z = w_1 x_1
-# + ... + w_n x_n, with n inputs x and bias 0. Draw its weights independently, with mean 0 and
-# variance v. z^2 is the sum of all w_p x_p w_q x_q. Over many draws, with the same x, w_p^2 has the
-# mean v, and w_p w_q, for two different weights, the mean 0. So only the squares remain:
+# W1 = 0 and W2 = 0 no weight ever moves, and only b2 learns. (Measured: 11.4%.) Look at one unit
+# with n inputs x and bias 0, z = w_1 x_1 + ... + w_n x_n. Draw its weights independently, with mean
+# 0 and variance v. z^2 is the sum of all w_p x_p w_q x_q. Over many draws, with the same x, w_p^2
+# has the mean v, and w_p w_q, for two different weights, the mean 0. So only the squares remain:
 #
 #     mean of z^2 over the draws = v (x_1^2 + ... + x_n^2) = n v (mean of x^2 over the inputs)
 #
-# Let the inputs come out of a hidden layer: x = max(z', 0), with sums z' that are as often and as
-# far above 0 as below. Then ReLU makes half of the squares 0, and the mean of x^2 is half that of
-# z'^2. So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
+# Let the inputs come out of a hidden layer: x = max(u, 0), with sums u that are as often and as far
+# above 0 as below. Then ReLU makes half of the squares 0, and the mean of x^2 is half that of u^2.
+# So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
 # v = 2 / n it stays the same (He et al., 2015). With many layers the factors multiply. Here are
 # ten, with v = 2 / n, where chance moves the mean square up and down a little, and with half of
 # that, where it falls to about 1 / 2^10:
@@ -1022,18 +1019,18 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 #     0.633
 #     0.001
 #
-# The blame is multiplied likewise on its way back, with the number of units above for n. In deep
-# networks it may fade or blow up: the **vanishing** or **exploding gradient**. For W1 the 2 is only
-# a convenience: its inputs are pixels, of mean square 0.11, and no ReLU stands before it. And with
-# two layers there is much room. Measured, all weights times 0.1: 93.8%; times 10: 77.0%, with up to
-# five of the ten units dead.
+# The mean square of the blame is multiplied likewise on its way back, with the number of units
+# above for n. In deep networks it may fade or blow up: the **vanishing** or **exploding gradient**.
+# For W1 the 2 is only a convenience: its inputs are pixels, of mean square 0.11, and no ReLU stands
+# before it. And with two layers there is much room below. Measured, all weights times 0.1: 93.8%;
+# times 10: 77.0%, with up to five of the ten units dead.
 #
 # ### A falling learning rate
 #
 # Each batch is a little off, so with a constant alpha the parameters end up wandering about.
-# Measured over the last five epochs, the highest and the lowest validation accuracy differ by 0.8%
-# with a constant alpha. Let alpha fall in a straight line from half-way on, and they differ by
-# 0.2%. Such a plan is called a **learning-rate schedule**.
+# Measured over the last five epochs, the highest and the lowest validation accuracy differ by 0.8
+# points with a constant alpha. Let alpha fall in a straight line from half-way on, and they differ
+# by 0.2 points. Such a plan is called a **learning-rate schedule**.
 #
 # ### When to stop
 #
