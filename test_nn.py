@@ -1824,8 +1824,6 @@ def test_help_names_each_flag_and_its_default(tmp_path):
             rf"^  {flag} .*?\(default: (.*?)\)$", stopped.out, re.MULTILINE | re.DOTALL
         )
         assert described == str(default)
-        if flag not in ("--data", "--figure", "--dataset"):
-            assert f"| `{flag}` | {default} | " in README
 
 
 # What goes wrong later: one sentence on stderr, and the status 1.
@@ -2470,6 +2468,22 @@ def test_the_readmes_table_of_functions():
         row = re.search(rf"^\| {number}\. .*\|$", README, re.MULTILINE).group()
         defined = re.findall(r"^def (\w+)", chapter, re.MULTILINE)
         assert re.findall(r"`(\w+)`", row) == defined
+
+
+def test_the_python_block_of_the_readme():
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    compile(block, "README.md", "exec")
+    assert "from nn_from_scratch import load_mnist" in block and "in load_mnist(" in block
+    assert f"lr={nn.LEARNING_RATE})" in block and f"range({nn.EPOCHS})" in block
+    assert f".split({nn.BATCH_SIZE})" in block
+
+
+def test_the_transcripts_are_those_of_the_default_settings():
+    program = indented_block("import gzip\n#     import numpy")
+    assert f"trained {nn.EPOCHS} epochs in" in README and f"in range({nn.EPOCHS}):" in program
+    assert f"%  {nn.LEARNING_RATE}  " in README and f"alpha = {nn.LEARNING_RATE} *" in program
+    assert f"X_batch = X[:, start : start + {nn.BATCH_SIZE}]" in program
+    assert f"default_rng({nn.SEED})" in program
 
 
 def test_the_transcripts_are_one():
