@@ -1938,7 +1938,7 @@ def test_a_console_that_lacks_a_character(tmp_path):
     done = run_process(nn.__file__, *flags, folder=tmp_path, PYTHONIOENCODING="cp1252")
     assert done.status == 0 and done.out.startswith("d?ta (not MNIST)")
     (folder / FILES[0]).write_bytes(b"")
-    done = run_process(nn.__file__, *flags, folder=tmp_path, PYTHONIOENCODING="cp1252")
+    done = run(tmp_path, *flags, encoding="cp1252")
     assert done.status == 1 and "d?ta" in done.err and "Traceback" not in done.err
 
 
@@ -1965,11 +1965,12 @@ def test_no_cell_of_the_notebook_is_long():
 
 
 def test_python_i_leaves_the_variables(tmp_path, tiny):
-    flags = ["-i", nn.__file__, "--data", tiny, *SETTINGS, "--no-show"]
-    for more, said in (([], ""), (["--figure", "no/such/page.png"], "cannot be saved")):
-        typed = "raise KeyboardInterrupt\nprint(len(params), len(history))\n"
-        done = run_process(*flags, *more, folder=tmp_path, input=typed)
-        assert done.out.endswith("4 4\n") and said in done.err and "Traceback" not in done.err
+    """They stay after an error and after Ctrl-C too."""
+    flags = ["-i", nn.__file__, "--data", tiny, *SETTINGS, "--figure", "no/such/page.png"]
+    typed = "raise KeyboardInterrupt\nprint(len(params), len(history))\n"
+    done = run_process(*flags, folder=tmp_path, input=typed)
+    assert done.out.endswith("4 4\n") and "cannot be saved" in done.err
+    assert "stopped by Ctrl-C" in done.err and "Traceback" not in done.err
 
 
 # --- 7. The page ----------------------------------------------------------------------------------
