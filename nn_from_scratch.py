@@ -571,9 +571,9 @@ def evaluate(params, X, y):
 #
 #     dA_k/dZ_i = (0 - exp(Z_k) exp(Z_i)) / total^2 = -A_k A_i
 #
-# These derivatives, as a matrix, are the **Jacobian** of softmax, diag(A) - A A^T; its product with
-# dL/dA is what follows. The loss is L = -log A_y = -(sum_k Y_k log A_k), so dL/dA_k = -Y_k / A_k.
-# Ten paths lead from Z_i to L, one through each A_k. The path k = i gives
+# These derivatives, as a matrix, are the **Jacobian** of softmax: a diagonal of A, minus A A^T. Its
+# product with dL/dA is what follows. The loss is L = -log A_y = -(sum_k Y_k log A_k), so
+# dL/dA_k = -Y_k / A_k. Ten paths lead from Z_i to L, one through each A_k. The path k = i gives
 #
 #     (-Y_i / A_i) (A_i - A_i A_i) = -Y_i + Y_i A_i
 #
@@ -851,7 +851,7 @@ def gradient_errors(params, X, Y):
 #
 # ### Exercises
 #
-# 7. (Prove.) What becomes of J and of the gradient if each sample is in the batch twice? And what,
+# 7. (Prove.) What becomes of J and of the gradient if each sample is in X twice? And what,
 #    if J were the sum of all L and not their mean?
 # 8. (On paper.) The third sample of exercise 4, of class 0, joins the example. Compute its column
 #    of dZ2 and of dZ1, and the new db2. To check it, type the example with three columns. (Chapter
@@ -892,9 +892,10 @@ def gradient_errors(params, X, Y):
 #
 #     alpha (sum of the squares of all entries of dW1, db1, dW2 and db2)
 #
-# This is **gradient descent** (Cauchy, 1847): W := W - alpha dW and b := b - alpha db, repeated.
-# (Of all steps of the same small length it is the one by which J falls most: by Cauchy-Schwarz, a
-# sum of slope times step is smallest where the steps are proportional to minus the slopes.)
+# This is **gradient descent** (Cauchy, 1847): W := W - alpha dW and b := b - alpha db (:= says
+# becomes), repeated. (Of all steps of the same small length it is the one by which J falls most: by
+# Cauchy-Schwarz, a sum of slope times step is smallest where the steps are proportional to minus
+# the slopes.)
 
 
 # %%
