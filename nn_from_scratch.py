@@ -61,6 +61,7 @@ A table to come back to. Each symbol is explained where it first appears, in the
     dZ2, dZ1    dL/dZ2 and dL/dZ1: each column is about its sample's L    as Z2, Z1         5
     dW1, db1    dJ/dW1 and dJ/db1: they are about J; dW2, db2 likewise    as W1, b1         5
     alpha       the learning rate, `learning_rate` in the code            a number          6
+    n           how many numbers go into a unit                                             7
     i, k        a class, 0 to 9;  j: a hidden unit;  p: a pixel;  s: a sample, from 0
     @  *  ^T    matrix product (W X in formulas); product element by element; transpose (.T)
     log         the natural logarithm, ln;  sum_k: the sum over all k
@@ -111,10 +112,9 @@ import numpy as np
 # run.) With no change it is 93.2%. The single runs gave 92.8, 94.2 and 92.5%: so much is chance,
 # and smaller differences between runs with different seeds prove nothing.
 #
-# **Which 5,000?** They are drawn at random. The last 5,000 would be the obvious choice, and a bad
-# one: measured with these, 95.3%, two points more, while on the test images the networks are what
-# they were, 94.3% instead of 94.2%. The last 5,000 just happen to be easier. (So are, a little, the
-# test images.)
+# **Which 5,000?** They are drawn at random. The last 5,000 would be a bad choice: measured with
+# these, 95.3%, while on the test images the networks are what they were, 94.3% instead of 94.2%.
+# The last 5,000 just happen to be easier than the others. (So are, a little, the test images.)
 
 
 # %%
@@ -210,8 +210,7 @@ def one_hot(y, n_classes=10):
 #
 # ReLU and softmax are simple functions that learn nothing; chapter 3 explains them. The first layer
 # is called **hidden**, because nobody sees its h numbers: they are whatever helps the second one,
-# the **output layer**, to give each class its **score**. The weights and biases of both are the
-# **parameters**, what is learnt:
+# the **output layer**, to give each class its **score**. Weights and biases are the **parameters**:
 #
 #     10 * 784 + 10 + 10 * 10 + 10 = 7,960 numbers
 #
@@ -285,9 +284,6 @@ def init_params(n_hidden, rng, n_in=784, n_classes=10):
 #
 #     A_k = exp(Z_k) / total          total = exp(Z_0) + exp(Z_1) + ... + exp(Z_9)
 #
-# Other functions are positive too. But chapter 4 takes the logarithm, which undoes exp, and that
-# will leave the simplest of all slopes.
-#
 # Since A_i / A_k = exp(Z_i - Z_k), only differences of scores count: subtract the same number from
 # all scores of a sample, and A stays the same. We subtract the largest. Otherwise exp can overflow:
 # in float32, exp(89) is inf, and inf / inf is nan. Now the largest term is exp(0) = 1. And it must
@@ -351,28 +347,24 @@ def forward_prop(params, X):
 #      [-4.  3.]]
 #
 # A1 has a 0 where Z1 is negative. So the score of class 0 for sample 0 is 1 * 5 + 2 * 3 + 1 * 0 - 1
-# = 10:
+# = 10. Class 1 gets 2 less, and the probability of class 0 is e^10 / (e^10 + e^8) = 1 / (1 + e^-2):
 #
 #     >>> print(Z2)
 #     [[10.  3.]
 #      [ 8.  0.]]
-#
-# For sample 0 the scores differ by 2: e^10 / (e^10 + e^8) = 1 / (1 + e^-2) = 0.881.
-#
 #     >>> print(A2.round(3))
 #     [[0.881 0.953]
 #      [0.119 0.047]]
 #
-# ### The answer, and how often it is right
-#
-# The network's answer is the class with the highest probability.
+# The network's **answer** is the class with the highest probability.
 
 
 # %%
 def probabilities(params, X):
     """Return A2 (10, m), the probabilities of the classes for the samples X (784, m).
 
-    Raises ValueError if X is not a matrix.
+    Raises ValueError if X is not a matrix: W1 @ X[:, 0] is (h,), a row to NumPy, and with the column
+    b1 it would make h answers. X[:, :1] stays a column.
     """
     if X.ndim != 2:
         raise ValueError(f"X must have a column per sample, and not the shape {X.shape}")
@@ -395,12 +387,6 @@ def accuracy(predictions, y):
 
 
 # %% [markdown]
-# `probabilities` insists on a matrix: W1 @ X[:, 0] has the shape (h,), a row to NumPy. Added to the
-# column b1 it makes an (h, h) matrix, and h answers. `X[:, :1]` stays a column:
-#
-#     >>> print(predict(params, X[:, :1]))
-#     [0]
-#
 # ### Exercises
 #
 # 4. (On paper.) A third sample, with the pixels 5 and 2, joins the example. Compute its column of
@@ -430,9 +416,8 @@ def accuracy(predictions, y):
 #
 # To be sure and right costs next to nothing, to be sure and wrong costs a lot. A network that knows
 # nothing gives each class 1/10 and pays log 10 = 2.303, the **chance level**. An untrained one
-# usually pays a little more, as it leans to some classes without reason; in the run at the top of
-# this file it was 2.415. If yours pays much more, its weights or inputs are too large, or the loss
-# is computed wrongly.
+# usually pays a little more, as it leans to some classes without reason (2.415 at the top of this
+# file). If yours pays much more, its weights or inputs are too large, or the loss is wrong.
 #
 # **L is computed from the scores.** Write Z and A for the columns of Z2 and A2 of one sample:
 #
@@ -514,15 +499,14 @@ def evaluate(params, X, y):
 #
 # **The chain rule.** If w moves u, and u moves L, the slopes multiply: dL/dw = (dL/du) (du/dw). Now
 # let w move several numbers u at once, none of which moves another. Move w by a small step. Each u
-# then moves by (du/dw) step, and that alone would move L by (dL/du) (du/dw) step. What does L do
-# when all u move? The changes that L suffers through each u add up, to first order: where L has no
-# corner, the error is about a product of two small steps, which vanishes beside the steps. So
+# then moves by (du/dw) step, and that alone would move L by (dL/du) (du/dw) step. When all u move,
+# the changes that L suffers through each of them add up **to first order**: where L has no corner,
+# the error is about a product of two small steps, which vanishes beside the steps. So
 #
 #     dL/dw = the sum over all u of (dL/du) (du/dw)          one product for each path from w to L
 #
 # For example, let u_0 = 2 w, u_1 = w^2 and L = u_0 u_1. The path through u_0 gives u_1 * 2 = 2 w^2,
-# the one through u_1 gives u_0 * 2 w = 4 w^2. Together 6 w^2, the slope of L = 2 w^3, as it should
-# be.
+# the one through u_1 gives u_0 * 2 w = 4 w^2. Together 6 w^2, which is the slope of L = 2 w^3.
 #
 # In our example network, two paths lead from hidden unit 1 to the loss of sample 0. We write [i, s]
 # for row i, column s. Forward, A1[1, 0] = 3 goes into both scores, by the weights 2 and -1; the
@@ -691,8 +675,7 @@ def backward_prop(params, X, Y, cache):
 #     >>> Z1, A1, Z2, A2 = cache
 #     >>> dW1, db1, dW2, db2 = backward_prop(params, X, Y, cache)
 #
-# The blame of the scores is A2 minus Y, and each column sums to 0. (The network is wrong about
-# sample 0 and nearly right about sample 1, so most of the blame stands in column 0.)
+# The blame of the scores is A2 minus Y. Most is in column 0, as the network is wrong about sample 0:
 #
 #     >>> dZ2 = A2 - Y
 #     >>> print(dZ2.round(4))
@@ -791,7 +774,8 @@ def gradient_errors(params, X, Y):
 #
 # Training hides mistakes. Each line below was put in place of the line of backward_prop with the
 # same left side, and measured: loss and accuracy on the validation images. With all lines right it
-# is 0.24 and 93.2%. (Updates, batches and dead units are the subject of chapters 6 and 7.)
+# is 0.24 and 93.2%. (Chapters 6 and 7 explain training. For now: it makes steps, such as from W1 to
+# W1 - 0.15 dW1, each for a batch of 64 samples. A unit that is off for all samples is dead.)
 #
 #     the wrong line                                loss    accuracy
 #     dW2 = 1 / m * dZ2 @ Z1.T                      0.28    92.6%   Z1 for A1
@@ -802,7 +786,7 @@ def gradient_errors(params, X, Y):
 #                                                                   and nothing complains
 #     dZ1 = (W2.T @ dZ2) * (A1 >= 0)                > 100   < 60%   the gate never closes
 #     dZ1 = (W2.T @ dZ2) * (Z1 < 0)                 > 100   < 60%   the gate upside down
-#     dZ1 = ((W2 - 0.15 * dW2).T @ dZ2) * (Z1 > 0)  nan     -       the W2 of after the update
+#     dZ1 = ((W2 - 0.15 * dW2).T @ dZ2) * (Z1 > 0)  nan     -       the W2 of after the step
 #     dZ2 = Y - A2                                  nan     -       uphill
 #     dZ2 = 1 / m * (A2 - Y)                        0.34    90.3%   1/m twice: steps too short
 #     m = 55000                                     1.29    64.9%   not the m of X: steps
@@ -810,9 +794,8 @@ def gradient_errors(params, X, Y):
 #     m = 1                                         2.30     9.9%   no 1/m: steps 64 times too long,
 #                                                                   all units dead
 #
-# Nobody who sees the accuracies of the first four would suspect anything. (With alpha = 0.05, in
-# the line too, the seventh hides in two seeds of three.) Measure the gradient, and all eleven are
-# found.
+# Nobody who sees the accuracies of the first four would suspect anything. Measure the gradient, and
+# all eleven are found.
 #
 # ### A network of any depth
 #
@@ -893,9 +876,7 @@ def gradient_errors(params, X, Y):
 #     alpha (sum of the squares of all entries of dW1, db1, dW2 and db2)
 #
 # This is **gradient descent** (Cauchy, 1847): W := W - alpha dW and b := b - alpha db (:= says
-# becomes), repeated. (Of all steps of the same small length it is the one by which J falls most: by
-# Cauchy-Schwarz, a sum of slope times step is smallest where the steps are proportional to minus
-# the slopes.)
+# becomes), repeated.
 
 
 # %%
@@ -924,8 +905,7 @@ def update_params(params, grads, learning_rate):
 #     0.04
 #
 # With alpha = 0.5 the slopes would predict a fall by 0.5 * 40.27 = 20.1. But J is only 1.088, and
-# it climbs: slopes promise nothing about long steps. And look at hidden unit 1 after this step: it
-# is off for both samples.
+# it climbs: slopes promise nothing about long steps. And hidden unit 1 is now off for both samples:
 #
 #     >>> stepped = update_params(params, grads, 0.5)
 #     >>> print(mean_loss(stepped, X, Y).round(3))
@@ -938,8 +918,7 @@ def update_params(params, grads, learning_rate):
 #
 # A unit that is off for all training images is **dead**: its gate is closed for all of them, its
 # gradient is 0, and so, in this network, no further step moves it. Measured with alpha = 1.5, ten
-# times the default: all ten hidden units are dead, and 11.4% is read correctly, as if one always
-# said 1.
+# times the default: all ten hidden units are dead, and 11.4% is read correctly.
 
 
 # %%
@@ -1006,19 +985,9 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # Let the inputs come out of a hidden layer: x = max(u, 0), with sums u that are as often and as far
 # above 0 as below. Then ReLU makes half of the squares 0, and the mean of x^2 is half that of u^2.
 # So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
-# v = 2 / n it stays the same (He et al., 2015). With many layers the factors multiply. Here are
-# ten, with v = 2 / n, where chance moves the mean square up and down a little, and with half of
-# that, where it falls to about 1 / 2^10:
-#
-#     >>> rng = np.random.default_rng(0)
-#     >>> for v in (2 / 1000, 1 / 1000):
-#     ...     z = rng.standard_normal((1000, 100))
-#     ...     for layer in range(10):
-#     ...         W = np.sqrt(v) * rng.standard_normal((1000, 1000))
-#     ...         z = W @ relu(z)
-#     ...     print(np.mean(z**2).round(3))
-#     0.633
-#     0.001
+# v = 2 / n it stays the same (He et al., 2015). With many layers the factors multiply: after ten
+# with half that v, about 1 / 2^10 is left. (Tried with 1,000 units in each: 0.63 with v = 2 / n, as
+# chance moves it up and down a little, and 0.001 with half of that.)
 #
 # The mean square of the blame is multiplied likewise on its way back, with the number of units
 # above for n. In deep networks it may fade or blow up: the **vanishing** or **exploding gradient**.
@@ -1043,9 +1012,6 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # **regularisation**: fewer epochs (**early stopping**), moved copies of the images (**data
 # augmentation**), or **weight decay**, which adds a little of the weights' squares to the loss
 # (exercise 13).
-#
-# J is no bowl (not **convex**): exercise 3 gives each low point 3,628,799 others, and between two
-# of them J may rise. Another seed starts elsewhere and ends in another network, about as good.
 #
 # **Hyperparameters** are what training does not learn and you choose: h, the number of epochs, the
 # batch size, alpha. Ours, but for h, were chosen by validation accuracy, over 20 seeds.
@@ -1162,17 +1128,15 @@ def confusion_matrix(predictions, y, n_classes=10):
 # one, and the reason is the same. MNIST's authors fitted each digit into a box of 20x20 pixels and
 # moved the centre of mass of its ink to the middle of 28x28. A network trained on these knows
 # nothing else: not digits that are larger, or in a corner, or drawn with a thin pen. Here is what
-# networks read of 95 digits that strangers drew with other programs (the means of the seeds 0 to 2
-# with 10 hidden units; with 300, seed 0 and alpha = 0.4; the last column is from appendix A):
+# networks read of 95 digits that strangers drew with other programs, and of 1,430 photographs that
+# were simulated (the means of the seeds 0 to 2 with 10 hidden units; with 300, seed 0 and
+# alpha = 0.4; the last column is from appendix A):
 #
 #     what is done to the picture         10 units    300 units    10 units, trained on drawn digits
 #     shrunk to 28x28, no more            31.6%       56.8%        31.6%
 #     laid out as MNIST's digits are      83.5%       93.7%        77.5%
 #     and thin strokes made wider         91.6%       97.9%        88.1%
 #     all that, on photographs            89.5%       94.2%        86.9%
-#
-# (These 1,430 photographs were simulated: training images of MNIST, kept from the networks, on 72
-# kinds of paper and table, in many kinds of light and pen.)
 #
 # So prepare what you read as your training images were prepared. Chapter 10 does that for `--read`
 # and `--draw`. What still fails looks like another digit in MNIST, where people wrote as Americans
@@ -1198,18 +1162,6 @@ def confusion_matrix(predictions, y, n_classes=10):
 #     the error "could not be broadcast"  a (10,) that should be (10, 1): a sum without keepdims
 #     a little worse than expected        perhaps chance: try other seeds. Or a wrong gradient:
 #                                         check it
-#
-# ### Three things to try
-#
-# After `python -i nn_from_scratch.py`, or in the notebook after its last cell, `params`, `history`,
-# `X_test` and `y_test` are at hand. (Close the window of the picture first.)
-#
-# 1. `accuracy(predict(params, np.roll(X_test, 2, axis=0)), y_test)` moves the images by 2 pixels.
-#    How far until half of the answers are wrong? And up or down, by 28 * 2?
-# 2. `plt.figure(); plt.imshow(params[0][4].reshape(28, 28)); plt.show()` shows hidden unit 4. Which
-#    images turn it on most? `Z1, A1, Z2, A2 = forward_prop(params, X_test)` gives you A1.
-# 3. `W1, b1, W2, b2 = params; b1 = b1.copy(); b1[4] = -1000` switches it off, in a copy. Which
-#    digits suffer? `confusion_matrix(predict((W1, b1, W2, b2), X_test), y_test)` shows them.
 #
 # ### The whole program on one screen
 #
@@ -1273,7 +1225,17 @@ def confusion_matrix(predictions, y, n_classes=10):
 #     X, y, X_test, y_test = load_mnist("data")
 #     X_train, y_train, X_val, y_val = split(X, y, np.random.default_rng(0))
 #
-# ### Exercise
+# ### Exercises
+#
+# Three things to try after `python -i nn_from_scratch.py`, or in the notebook after its last cell:
+# `params`, `history`, `X_test` and `y_test` are at hand. (Close the window of the picture first.)
+#
+# - `accuracy(predict(params, np.roll(X_test, 2, axis=0)), y_test)` moves the images by 2 pixels.
+#   How far until half of the answers are wrong? And up or down, by 28 * 2?
+# - `plt.figure(); plt.imshow(params[0][4].reshape(28, 28)); plt.show()` shows hidden unit 4. Which
+#   images turn it on most? `Z1, A1, Z2, A2 = forward_prop(params, X_test)` gives you A1.
+# - `W1, b1, W2, b2 = params; b1 = b1.copy(); b1[4] = -1000` switches it off, in a copy. Which
+#   digits suffer? `confusion_matrix(predict((W1, b1, W2, b2), X_test), y_test)` shows them.
 #
 # 15. (Code.) Give the network a second hidden layer, as large as the first: W1, b1, then W2, b2,
 #     and W3, b3 for the output. Derive six gradients, and rewrite init_params, forward_prop,
@@ -1288,7 +1250,8 @@ def confusion_matrix(predictions, y, n_classes=10):
 #    2, 3. That is column 0 of the second; the first has 0, 3, 6, 9 there, of all three images.
 # 3. Z2[i] = sum_j W2[i, j] ReLU(sum_p W1[j, p] X[p] + b1[j]) + b2[i]. The sum over j has the same
 #    terms in another order. Ten units can stand in 10! = 3,628,800 orders, so that many networks
-#    are one and the same.
+#    are one and the same. (So J is no bowl, not **convex**: it has as many lowest points, and may
+#    rise between two of them. Another seed ends in another network, about as good.)
 # 4. Z1: 3, -2, 1. A1: 3, 0, 1. Units 0 and 2 are on. Z2: 3 + 1 - 1 = 3 and 6 - 1 + 1 = 6. A2:
 #    1 / (1 + e^3) = 0.0474 and 0.9526.
 # 5. exp(Z_0) / (exp(Z_0) + exp(Z_1)). Divide both parts by exp(Z_0): 1 / (1 + exp(Z_1 - Z_0)).
