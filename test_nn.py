@@ -829,7 +829,7 @@ def test_exercise_15_runs_to_its_end(tiny, tmp_path):
     changed = tmp_path / "changed.py"
     changed.write_text(changed_script(*ANY_DEPTH).source, encoding="utf-8")
     flags = ["--data", tiny, "--hidden", "16", "--epochs", "40", "--no-show"]
-    done = run_process(changed, *flags, folder=tmp_path)
+    done = run(tmp_path, *flags, path=changed)
     assert (done.status, done.err) == (0, "")
     assert "784-16-16-10 network, 13,002 parameters: W1 (16, 784), b1 (16, 1), W2" in done.out
     assert float(re.search(r"test accuracy ([\d.]+)%", done.out).group(1)) > 60
@@ -1903,9 +1903,8 @@ def test_a_bug_keeps_its_traceback(tiny, tmp_path):
     """An error that no user can put right, such as a student's change may bring."""
     changed = tmp_path / "changed.py"
     changed.write_text(SCRIPT.replace("return W1, b1, W2, b2", "return W1, b1, W2"), "utf-8")
-    for path in (changed,):
-        done = run_process(path, "--data", tiny, folder=tmp_path)
-        assert done.status == 1 and "Traceback" in done.err and "ValueError" in done.err
+    done = run(tmp_path, "--data", tiny, path=changed)
+    assert done.status == 1 and "Traceback" in done.err and "ValueError" in done.err
 
 
 # Windows.
