@@ -68,8 +68,8 @@ README = (HERE / "README.md").read_text(encoding="utf-8")
 #     f(x + 1j d) = f(x) + 1j d f'(x) - d^2 f''(x) / 2 - 1j d^3 f'''(x) / 6 + ...
 #
 # All derivatives are real numbers, so the imaginary part, divided by d, is f'(x) - d^2 f'''(x) / 6
-# and so on. (NumPy's exp and log take complex numbers.) These are the errors of the two methods, of
-# one also in float32 (`python -m pytest -s -k one_slope` prints the table):
+# and so on. (NumPy's exp and log take complex numbers.) These are the errors of both methods, and
+# of the central difference also in float32 (`python -m pytest -s -k one_slope` prints the table):
 #
 #     d        central, float64    central, float32    complex step
 #     1e-01             1.5e-04             1.5e-04         1.5e-04
@@ -79,11 +79,12 @@ README = (HERE / "README.md").read_text(encoding="utf-8")
 #     1e-12             2.3e-05             7.3e-01         0.0e+00
 #     1e-30             7.3e-01             7.3e-01         0.0e+00
 #
-# At d = 0.1 all are off by 0.1^2 f'''(1) / 6, where f'''(1) = -0.0909, and that falls with d^2: with
-# the complex step until only rounding is left. The central difference turns back: it subtracts two
-# numbers that agree in more and more of their 16 digits, and divides what is left, the rounding
-# errors, by less and less. (In the end x + d is x, the difference is 0, and the error is the whole
-# slope.) Its best d is near 1e-5. In float32, with 7 digits, nothing here is better than 7e-6.
+# At d = 0.1 all are off by 0.1^2 f'''(1) / 6 in size, where f'''(1) = -0.0909. That falls with d^2.
+# The complex step subtracts nothing, so its error falls until only rounding is left. The central
+# difference turns back: it subtracts two numbers that agree in more and more of their 16 digits,
+# and divides their rounding errors by less and less. (In the end x + d is x, the difference is 0,
+# and the error is the whole slope.) Its best d is near 1e-5. In float32, with 7 digits, nothing
+# here is better than 7e-6.
 
 
 def central_difference(f, x, d):
@@ -113,15 +114,17 @@ def test_one_slope_measured_in_three_ways():
         ]
         print("    {}  {:16.1e}  {:18.1e}  {:14.1e}".format(d, *errors))
         for error, error_quoted in zip(errors, errors_quoted):
-            # Below d = 1e-3 these are rounding errors, which differ a little between computers.
-            assert float(error_quoted) / 10 <= error <= 10 * float(error_quoted) + 1e-15
+            # Rounding errors differ between computers, and may be 0 by luck: no lower bound for them.
+            assert error <= 30 * float(error_quoted) + 1e-15
+            if float(error_quoted) > 1e-4:
+                assert error >= float(error_quoted) / 10
 
 
 # So the complex step is the better referee, and the central difference the more familiar one, which
 # the script uses. Here we use both: a mistake in one way of measuring is found by the other. What
-# breaks the complex step is all that loses the imaginary part, such as abs(). max and > compare
-# real parts first, so ReLU is safe unless Z1 is exactly 0, and so is the maximum that is subtracted
-# from the scores.
+# breaks the complex step is all that loses the imaginary part, such as abs(). NumPy's max and >
+# compare real parts first, so ReLU is safe unless Z1 is exactly 0. The maximum that is subtracted
+# from the scores does no harm: whatever one subtracts from all of them, the loss stays the same.
 #
 # 1.2 The network to measure, and its corners
 #
@@ -130,9 +133,9 @@ def test_one_slope_measured_in_three_ways():
 # be as close to 0 as that (2 d, to be safe). Two more things make a good network to measure. Each
 # hidden unit is on (Z1 > 0) for some samples and off for others: a unit that is always off has
 # gradient 0, which hides most mistakes, and one that is always on hides those in the gate, Z1 > 0.
-# And no bias is 0, or a gate taken from W1 X instead of Z1 would pass.
+# And no entry of b1 is 0, or a gate taken from W1 X instead of Z1 would pass.
 
-STEP = 1e-5  # of the central difference, from table 1.1
+STEP = 1e-5  # of the central difference, from the table in 1.1
 
 
 def problem(seed=0, n_in=784, n_hidden=10, n_classes=10, m=24, steps=0):
@@ -168,7 +171,7 @@ def complex_gradient(loss, arrays):
         slopes = np.zeros(array.shape)
         for entry in np.ndindex(array.shape):
             array[entry] += 1e-30j
-            slopes[entry] = loss(arrays).imag / 1e-30
+            slopes[entry] = loss(arrays).imag / 1e-30  # d from the last row of the table
             array[entry] -= 1e-30j
         measured.append(slopes)
     return measured
@@ -176,13 +179,13 @@ def complex_gradient(loss, arrays):
 
 # 1.3 What counts as wrong
 #
-# We call a gradient right if the largest error of its entries, divided by the largest slope that was
-# measured, is below a tolerance. It should be little larger than what the method itself gets wrong.
-# The complex step only rounds: 1e-16 in each number, some 1e-15 after sums over samples and
-# classes. 1e-14 leaves a margin. Table 1.1 gives the central difference 1e-11 for a loss and a
-# slope near 1. Here the loss is 1 to 3, and the largest slopes are 0.06 to 0.3, so the same
-# rounding weighs up to 50 times as much: 5e-10. We ask for 1e-8. Loosening a tolerance until a
-# check passes is how wrong gradients get through.
+# We call a gradient right if the largest error of its entries, divided by the largest slope that
+# was measured, is below a tolerance: some ten times what the method itself gets wrong. The complex
+# step only rounds: 1e-16 in each number, some 1e-15 after sums over samples and classes. 1e-14
+# leaves a margin. The table in 1.1 gives the central difference 1e-11 for a loss and a slope near
+# 1. Here the loss is 1 to 3, and the largest slopes are 0.06 to 0.3, so the same rounding weighs up
+# to 50 times as much: 5e-10. We ask for 1e-8. Loosening a tolerance until a check passes is how
+# wrong gradients get through.
 
 COMPLEX_STEP = 1e-14
 DIFFERENCE = 1e-8
@@ -190,7 +193,7 @@ NAMES = ("dW1", "db1", "dW2", "db2")
 
 
 def wrong_gradients(grads, measured, tolerance):
-    """Return the names of those that are not what was measured. A nan is never right."""
+    """Return the names of the gradients that are not what was measured. A nan is never right."""
     assert len(grads) == len(measured) == len(NAMES), f"{len(grads)} and {len(measured)} gradients"
     wrong = set()
     for name, dP, M in zip(NAMES, grads, measured):
@@ -217,8 +220,8 @@ def test_the_comparison_itself():
 
 # 1.4 Right gradients pass
 #
-# All 7,960 entries of the real network, by both methods; then other sizes, before and after some
-# training.
+# All 7,960 entries of a network of the real size, by both methods; then other sizes, before and
+# after some training.
 
 
 def measured_in_both_ways(params, X, Y):
@@ -262,7 +265,8 @@ def test_at_the_corner_the_gate_is_closed():
 #
 # A check that has never failed may be one that cannot. Chapter 5 of the script has a table of wrong
 # lines. Each is put in place of the line of backward_prop with the same left side, and just the
-# gradients that are computed from it must be found wrong, by both methods.
+# gradients that are computed from it must be found wrong, by both methods (those of the two sums
+# without an axis by their shape).
 
 SPOILT_BY = {
     "m": set(NAMES),
@@ -325,8 +329,9 @@ def test_small_mistakes_fail(measured_problem):
 
 # 1.6 The check that the script gives its readers
 #
-# gradient_errors must not be fooled either, whatever arrays backward_prop returns. (For a network of
-# your own: measure, compare, then break a line, and see that the check finds it.)
+# gradient_errors must not be fooled either by float32, by nan, by wrong shapes, or by too few or
+# too many arrays. (For a network of your own: measure, compare, then break a line, and see that the
+# check finds it.)
 
 
 def test_gradient_errors_cannot_be_fooled(monkeypatch):
@@ -334,7 +339,7 @@ def test_gradient_errors_cannot_be_fooled(monkeypatch):
     dW1, db1, dW2, db2 = gradient(params, X, Y)
     in_32_bits = [P.astype(np.float32) for P in params]
     assert max(nn.gradient_errors(in_32_bits, X.astype(np.float32), Y)) < 1e-9
-    for returned, errors in [
+    for returned, errors in [  # what backward_prop returns, and the errors that must be reported
         ((dW1, db1, dW2 + 0.25 * (dW2 == dW2.max()), db2), [0, 0, 0.25, 0]),
         ((dW1, db1 * np.nan, dW2, db2), [0, np.inf, 0, 0]),
         ((dW1, db1, dW2, db2[:, 0]), [0, 0, 0, np.inf]),
@@ -346,7 +351,8 @@ def test_gradient_errors_cannot_be_fooled(monkeypatch):
         np.testing.assert_allclose(nn.gradient_errors(params, X, Y), errors, atol=1e-9)
 
 
-# --- What the other parts need ----------------------------------------------------------------------
+# --- What the other parts need
+# ----------------------------------------------------------------------
 
 FILES = list(nn.CRC32)
 
@@ -462,7 +468,8 @@ def no_windows_and_no_internet():
         yield
 
 
-# --- 2. The lesson: its text, examples, exercises, and functions ------------------------------------
+# --- 2. The lesson: its text, examples, exercises, and functions
+# ------------------------------------
 
 LESSON = SCRIPT[: SCRIPT.index("**Here the lesson ends.**")]
 CHAPTERS = re.split(r"^# (?=## \d+\. )", LESSON, flags=re.MULTILINE)[1:]
@@ -2256,11 +2263,6 @@ def images_torn(data, params):
     return nn.split(torn, y, np.random.default_rng(0)), params
 
 
-def labels_shuffled(data, params):
-    X, y, X_val, y_val = data
-    return (X, np.random.default_rng(0).permutation(y), X_val, y_val), params
-
-
 def moved(pixels):
     """Percent read by the default runs of validation images that are moved to the right."""
     shares = []
@@ -2333,10 +2335,10 @@ def wandering(**change):
 # that. (What training makes of chance alone is said in chapter 1.)
 NUMBERS = [
     ("With no change it is {}%", "93.2", percent, 0.5),
-    ("on the test images the networks are what they were, 94.3% instead of {}%", "94.2",
+    ("on the test images 94.3% instead of {}%", "94.2",
      lambda: on_test_images(default_runs()), 0.3),
-    ("measured with these, {}%", "95.3", lambda: percent(change=last_5000), 0.3),
-    ("what they were, {}% instead of 94.2%", "94.3",
+    ("measured on these, {}%", "95.3", lambda: percent(change=last_5000), 0.3),
+    ("on the test images {}% instead of 94.2%", "94.3",
      lambda: on_test_images([train(seed, change=last_5000) for seed in (0, 1, 2)]), 0.3),
     ("With the other one, measured: {}%", "9.8", lambda: percent(change=images_torn), 1),
     ("no hidden layer {}%", "92.3", no_hidden_layer, 0.2),
@@ -2345,7 +2347,6 @@ NUMBERS = [
      lambda: percent(rate=1.5), 1),
     ("of one exact step each, {}%", "72", lambda: percent(batch_size=55000, rate=0.3), 3),
     ("images and batches sorted by digit: {}%", "42", sorted_by_digit, 8),
-    ("(With labels not shuffled as the images are: {}%.)", "11.7", lambda: percent(change=labels_shuffled), 2),
     ("(Measured: {}%.) Look at one unit", "11.4", lambda: percent(change=times(0)), 0.5),
     ("of mean square {}", "0.11", lambda: np.mean(mnist()[0] ** 2), 0.005),
     ("all weights times 0.1: {}%", "93.8", lambda: percent(change=times(0.1)), 0.5),
@@ -2410,7 +2411,7 @@ def test_other_numbers_of_the_lesson():
     assert all(train(seed, rate=1.5).dead == 10 for seed in (0, 1, 2))
     assert "with up to five of the ten units dead" in TEXT
     assert 4 <= max(train(seed, change=times(10)).dead for seed in (0, 1, 2)) <= 6
-    assert "with alpha = 0.3, the best of 0.15, 0.3, 0.5 and 1" in TEXT
+    assert "the best of alpha = 0.15, 0.3, 0.5 and 1" in TEXT
     assert "the loss ends at 0.02 on training images, and at 0.15 on validation images" in TEXT
     assert "where it was lowest, 0.13, before the tenth epoch" in TEXT
     for seed in (0, 1, 2):
