@@ -107,10 +107,11 @@ import numpy as np
 # looked at when everything is chosen, never used to choose.
 #
 # **Measured**, from here on, means: the program was run with its default settings and the change
-# that is named, for the seeds 0, 1 and 2, and what follows is the mean of the three **accuracies**,
-# the share of validation images that is read correctly. (A **seed** fixes all random numbers of a
-# run.) With no change it is 93.2%. The single runs gave 92.8, 94.2 and 92.5%: so much is chance.
-# Smaller differences between such runs prove nothing, and below half a point between means, little.
+# that is named, for the seeds 0, 1 and 2, and what follows is the mean of the three; of the
+# **accuracies**, the shares of validation images that are read correctly, if nothing else is named.
+# (A **seed** fixes all random numbers of a run.) With no change it is 93.2%. The single runs gave
+# 92.8, 94.2 and 92.5%: so much is chance. Smaller differences between such runs prove nothing, and
+# below half a point between means, little.
 #
 # **Which 5,000?** They are drawn at random. The last 5,000 would be a bad choice: measured on
 # these, 95.3%, though the networks are no better: on the test images 94.3% instead of 94.2%. The
@@ -227,7 +228,7 @@ def one_hot(y, n_classes=10):
 # weights and biases coming in and the same weights going out. On every image both compute the same
 # number, and the output layer uses both alike. So whatever training does to one, it does to the
 # other, and ten such units do the work of one. (Measured, with all ten made equal again after each
-# step, since rounding would part them: less than half is read correctly.) Random weights make the
+# change, since rounding would part them: less than half is read correctly.) Random weights make the
 # units different; this is **symmetry breaking**. Biases may all start at 0: the weights suffice.
 
 
@@ -726,7 +727,8 @@ def backward_prop(params, X, Y, cache):
 # so equal that their difference has few correct digits left. Numbers in float64 have 16 digits, and
 # 1e-5 suits these; float32, with its 7, would often leave none for the slope. So we measure in
 # float64. Where the step carries some Z1 across 0, over the corner of ReLU, the measured number
-# mixes two slopes, and is off although the derivation is right. (More in part 1 of `test_nn.py`.)
+# mixes two slopes, and is off although the derivation is right. (More in part 1 of `test_nn.py`,
+# beside this file.)
 
 
 # %%
@@ -851,7 +853,7 @@ def gradient_errors(params, X, Y):
 # For exercises like the next two, copy this file into another folder, and put check() into the
 # copy, without the >>> and dots. Change the copy, and start Python in its folder. The check
 # measures the gradient of a small network, with 6 inputs, 5 hidden units, 4 classes, and biases
-# that are not 0. It says True if all gradients are right, else False:
+# that are not 0. It says True if all gradients are right, else False (or ends in an error):
 #
 #     >>> def check():
 #     ...     rng = np.random.default_rng(1)
@@ -1007,8 +1009,8 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 #
 # Each batch is a little off, so with a constant alpha the parameters end up wandering about.
 # Measured over the last five epochs, the highest and the lowest validation accuracy differ by 0.8
-# points with a constant alpha. Let alpha fall in a straight line from half-way on, and they differ
-# by 0.2 points. Such a plan is called a **learning-rate schedule**.
+# percentage points with a constant alpha. Let alpha fall in a straight line from half-way on, and
+# they differ by 0.2 points. Such a plan is called a **learning-rate schedule**.
 #
 # ### When to stop
 #
@@ -1237,8 +1239,9 @@ def confusion_matrix(predictions, y, n_classes=10):
 # Three things to try after `python -i nn_from_scratch.py`, or in the notebook after its last cell:
 # `params`, `history`, `X_test` and `y_test` are at hand. (Close the window of the picture first.)
 #
-# - `accuracy(predict(params, np.roll(X_test, 2, axis=0)), y_test)` moves the images by 2 pixels.
-#   How far until half of the answers are wrong? And up or down, by 28 * 2?
+# - `accuracy(predict(params, np.roll(X_test, 2, axis=0)), y_test)` moves the images 2 pixels to the
+#   right (ink that leaves them comes in again on the left). How far until half of the answers are
+#   wrong? And up or down, by 28 * 2?
 # - `plt.figure(); plt.imshow(params[0][4].reshape(28, 28)); plt.show()` shows hidden unit 4. Which
 #   images turn it on most? `Z1, A1, Z2, A2 = forward_prop(params, X_test)` gives you A1.
 # - `W1, b1, W2, b2 = params; b1 = b1.copy(); b1[4] = -1000` switches it off, in a copy. Which

@@ -2351,7 +2351,7 @@ NUMBERS = [
     ("of mean square {}", "0.11", lambda: np.mean(mnist()[0] ** 2), 0.005),
     ("all weights times 0.1: {}%", "93.8", lambda: percent(change=times(0.1)), 0.5),
     ("times 10: {}%", "77.0", lambda: percent(change=times(10)), 4),
-    ("differ by {} points with a constant alpha", "0.8", lambda: wandering(falls=False), 0.5),
+    ("differ by {} percentage points with a constant alpha", "0.8", lambda: wandering(falls=False), 0.5),
     ("and they differ by {} points", "0.2", wandering, 0.15),
     ("measured with 60: {}%", "93.1", lambda: percent(epochs=60), 0.5),
     ("same networks read {}% of them", "67", lambda: moved(2), 2),
@@ -2404,7 +2404,7 @@ def test_other_numbers_of_the_lesson():
     np.testing.assert_allclose(shares, [92.8, 94.2, 92.5], atol=0.6)
     assert "With all lines right it is 0.24 and 93.2%" in TEXT
     assert measured()[1] == pytest.approx(0.24, abs=0.02)
-    assert "(Measured, with all ten made equal again after each step" in TEXT
+    assert "(Measured, with all ten made equal again after each change" in TEXT
     assert "rounding would part them: less than half is read correctly.)" in TEXT
     assert kept_equal() < 50
     assert "alpha = 1.5, ten times the default: all ten hidden units are dead" in TEXT
