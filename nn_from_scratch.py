@@ -1344,6 +1344,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import matplotlib.pyplot as plt
+from matplotlib.backend_bases import FigureCanvasBase
 from PIL import Image, ImageDraw, ImageFilter, ImageOps  # Pillow, which Matplotlib brings with it
 
 
@@ -1414,6 +1415,7 @@ def plot_readings(ax, X, names, A2):
     """
     captions = []
     for name, a in zip(names, A2.T):
+        # No file's name equals a digit, so below these the answer is always said.
         answer = "" if name == a.argmax() else f"read as {a.argmax()}\n"
         captions.append(f"{name}\n{answer}{a.max():.1%}")
     plot_images(ax, X, captions, 6, 1.5, cmap="Greys", vmin=0, vmax=1)
@@ -1493,7 +1495,7 @@ def text_picture(x, a):
     ink = ink[2:12]  # without the margin, which is nearly always empty: ten lines are left
     lines = []
     for digit in range(10):
-        shades = (9.99 * ink[digit]).astype(int)  # 0 to 9
+        shades = (9.99 * ink[digit]).astype(int)  # 0 to 9, also where the ink is 1
         picture = "".join(" .:-=+*#%@"[shade] for shade in shades)
         bar = "#" * int(30 * a[digit])
         lines.append(f"{picture} {digit} {a[digit]:6.1%} {bar}".rstrip())
@@ -1589,7 +1591,7 @@ def otsu(values):
 def dilate(values, step=1):
     """Return for each pixel the largest of itself and the four that are `step` pixels away.
 
-    This is a dilation (Serra, 1982): what is large grows, by `step` to each side.
+    With step 1 this is a dilation (Serra, 1982): what is large grows by one pixel to each side.
     """
     padded = np.pad(values, step, mode="constant")
     above, below = padded[: -2 * step, step:-step], padded[2 * step :, step:-step]
@@ -1604,16 +1606,18 @@ def find_ink(image):
     """
     image = scaled(image, 400)
     image = image.filter(ImageFilter.GaussianBlur(1))  # the grain of paper and sensor
-    # Ink is thinner than the paper between. So pixels that differ much from what is around them are
-    # ink: if they are lighter, the ink is. (A cube makes large differences count, and keeps signs.)
+    # Is the ink light? Compare each pixel with what is around it. Ink covers little and differs
+    # much, paper covers much and differs little. The cube lets the large differences decide, and
+    # keeps their sign: if the mean is positive, the ink is lighter.
     around = image.filter(ImageFilter.GaussianBlur(18))
     difference = np.asarray(image, dtype=np.float32) - np.asarray(around, dtype=np.float32)
     if np.mean(difference**3) > 0:
         image = ImageOps.invert(image)
-    # The paper without the ink: each pixel takes the lightest grey near it, then the darkest of
-    # these. This is a closing (Serra, 1982): strokes under 160 wide vanish, desks stay. The five
-    # steps reach 80 together, and so does the way back, an erosion: a dilation of the negative.
-    # Outside, the picture goes on as it ends.
+    # The paper without the ink: each pixel takes the lightest grey within about 80 pixels, so that
+    # strokes vanish. Then each takes the darkest of these within 80, so that large dark areas, such
+    # as a desk, get their old outline back. That is a closing (Serra, 1982): a dilation, and then
+    # one of the negative. Each is done in five steps, since sums and differences of 1, 3, 9, 27 and
+    # 40 give the distances up to 80 on each axis. Outside, the picture goes on as it ends.
     grey = np.pad(np.asarray(image), 160, mode="edge")
     paper = grey
     for step in (1, 3, 9, 27, 40):
@@ -1668,12 +1672,12 @@ def keep_digit(ink):
     amounts = np.bincount(numbers.ravel(), weights=np.ravel(ink_map))  # of ink in each piece
 
     # What hangs on the edge is a desk, a finger, or a ruled line, unless inside is hardly any ink.
-    at_edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+    edge_numbers = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     inside = amounts.copy()
-    inside[at_edge] = 0
+    inside[edge_numbers] = 0
     if inside.max() > 0.03 * amounts.max():
         amounts = inside
-    second, first = np.sort(amounts)[-2:]
+    second, first = np.sort(amounts)[-2:]  # the largest comes last
     if second > first / 3:  # the bar of a 5, drawn apart, is less
         raise UserError("there is more than one thing on it")
 
@@ -1779,10 +1783,11 @@ def draw_window(params):
         show()
 
     def press(event):
-        stroke.clear()
-        move(event)  # a click alone makes a dot
         if event.button == 3:
             clear()
+        else:
+            stroke.clear()
+            move(event)  # a click alone makes a dot
 
     def press_key(event):
         if event.key == "escape":
@@ -1993,8 +1998,8 @@ CRC32 = {  # of MNIST's four files, unpacked
 def is_mnist_file(path):
     """Return whether the file `path`, packed or not, has the CRC-32 of MNIST's file of that name.
 
-    A packed file ends with the CRC-32 and the length of its content (RFC 1952, 1996). So it is not
-    unpacked here; load_mnist unpacks it, and then gzip compares them with what comes out.
+    A packed file ends with the CRC-32 of its content (RFC 1952, 1996). To read it there is quick,
+    and finds no damage; gzip finds that when load_mnist unpacks the file.
     """
     try:
         content = path.read_bytes()
@@ -2008,9 +2013,9 @@ def is_mnist_file(path):
 
 
 def check_file(path):
-    """Raise UserError if the file `path` is damaged, or holds neither images nor labels.
+    """Raise UserError if the file `path` is not whole, with what its name promises.
 
-    That is, neither images of 28x28 pixels nor labels 0 to 9, whichever its name promises.
+    That is, with images of 28x28 pixels or with labels 0 to 9.
     """
     try:
         content = path.read_bytes()
@@ -2041,12 +2046,14 @@ def download(name):
         try:
             with urlopen(url, timeout=TIMEOUT) as response:
                 packed = response.read()
-            if zlib.crc32(gzip.decompress(packed)) == CRC32[name]:
-                print(f"{len(packed):,} bytes")
-                return packed
-            print("this mirror sent another file")
+            content = gzip.decompress(packed)
         except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
             print(f"this mirror does not help: {error}")
+            continue
+        if zlib.crc32(content) == CRC32[name]:
+            print(f"{len(packed):,} bytes")
+            return packed
+        print("this mirror sent another file")
     raise ConnectionError(f"{name}.gz cannot be downloaded")
 
 
@@ -2065,7 +2072,7 @@ def save_file(folder, name, packed):
 
 # %%
 def fetch(folder):
-    """Make sure that `folder` holds the four files, MNIST's or others; return True if MNIST's.
+    """Make sure that `folder` holds the four files; return their paths, and if they are MNIST's.
 
     What is missing is downloaded, if all that is there is MNIST's. Raises ConnectionError if that
     fails, and UserError about files that are damaged, too few, or cannot be read or saved.
@@ -2073,31 +2080,31 @@ def fetch(folder):
     there = []
     try:
         there = [path.name for path in folder.iterdir() if path.is_file()]
-    except FileNotFoundError:
+    except FileNotFoundError:  # save_file will make the folder, but only one
         if not folder.absolute().parent.is_dir():
             raise UserError(f"{folder} cannot be made: there is no {folder.parent}") from None
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error}): choose another folder") from None
+    paths = []
     missing = []
-    others = []
+    is_mnist = True
     for name in CRC32:
         if f"{name}.gz" in there:
-            path = folder / f"{name}.gz"
+            paths.append(folder / f"{name}.gz")
         elif name in there:
-            path = folder / name
+            paths.append(folder / name)
         else:
             missing.append(name)
-            continue
+    for path in paths:
         if not is_mnist_file(path):
             check_file(path)
-            others.append(path)
-    if not others:
-        for name in missing:
-            save_file(folder, name, download(name))
-        return True
-    if missing:
+            is_mnist = False
+    if missing and not is_mnist:
         raise UserError(f"{folder} holds other data than MNIST, and lacks {' and '.join(missing)}")
-    return False
+    for name in missing:
+        save_file(folder, name, download(name))
+        paths.append(folder / f"{name}.gz")
+    return paths, is_mnist
 
 
 # %% [markdown]
@@ -2157,8 +2164,9 @@ def read_flags():
         parser.error("--seed must be at least 0")
     if args.draw and args.no_show:
         parser.error("--draw opens a window, and --no-show forbids it")
-    if not args.figure.suffix:
-        parser.error("--figure needs an ending, such as .png")
+    endings = FigureCanvasBase.get_supported_filetypes()
+    if args.figure.suffix[1:].lower() not in endings:
+        parser.error(f"--figure must end in one of these: .{', .'.join(endings)}")
     if args.figure.resolve() in [path.resolve() for path in args.read]:
         parser.error("--figure would overwrite a picture that is to be read")
     return args
@@ -2187,7 +2195,7 @@ def get_data(dataset, folder, rng):
     """
     if dataset != "drawn":
         try:
-            is_mnist = fetch(folder)
+            paths, is_mnist = fetch(folder)
         except ConnectionError as error:
             advice = f"{error}: see README for how to put it into {folder} by hand"
             if dataset == "mnist":
@@ -2197,10 +2205,9 @@ def get_data(dataset, folder, rng):
         else:
             try:
                 X, y, X_test, y_test = load_mnist(folder)
-            except (OSError, EOFError, zlib.error):  # from gzip, and without the file's name
-                for path in folder.iterdir():
-                    if path.stem in CRC32 and path.is_file():
-                        check_file(path)
+            except (OSError, EOFError, zlib.error):  # gzip found damage, but does not say where
+                for path in paths:
+                    check_file(path)
                 raise
             if X.shape[1] != len(y) or X_test.shape[1] != len(y_test):
                 raise UserError(f"{folder} holds not as many images as labels")
@@ -2233,7 +2240,7 @@ def save_page(fig, path):
     """Save the figure as `path`, whose ending says in which format."""
     try:
         fig.savefig(path)
-    except (OSError, ValueError) as error:  # ValueError: a format that Matplotlib does not know
+    except OSError as error:
         raise UserError(f"--figure {path} cannot be saved ({error}): name another file") from None
     print(f"figure saved as {path}")
 
