@@ -336,7 +336,7 @@ def test_small_mistakes_fail(measured_problem):
 
 def test_gradient_errors_cannot_be_fooled(monkeypatch):
     params, X, Y = problem(0, 5, 4, 3)
-    dW1, db1, dW2, db2 = gradient(params, X, Y)
+    grads = dW1, db1, dW2, db2 = gradient(params, X, Y)
     in_32_bits = [P.astype(np.float32) for P in params]
     assert max(nn.gradient_errors(in_32_bits, X.astype(np.float32), Y)) < 1e-9
     for returned, errors in [  # what backward_prop returns, and the errors that must be reported
@@ -349,6 +349,9 @@ def test_gradient_errors_cannot_be_fooled(monkeypatch):
     ]:
         monkeypatch.setattr(nn, "backward_prop", lambda *args, returned=returned: returned)
         np.testing.assert_allclose(nn.gradient_errors(params, X, Y), errors, atol=1e-9)
+    monkeypatch.setattr(nn, "measure_gradient", lambda *args: [dP * np.nan for dP in grads])
+    monkeypatch.setattr(nn, "backward_prop", lambda *args: grads)
+    assert nn.gradient_errors(params, X, Y) == [np.inf] * 4
 
 
 # --- What the other parts need
@@ -996,9 +999,10 @@ def test_a_damaged_file_is_named(tmp_path, name, what):
     assert bytes_of(folder) == before
 
 
-def test_images_and_labels_that_do_not_belong_together(tmp_path):
+@pytest.mark.parametrize("name", [FILES[1], FILES[3]])
+def test_images_and_labels_that_do_not_belong_together(tmp_path, name):
     folder = write_tiny(tmp_path / "data")
-    (folder / FILES[3]).write_bytes(idx(np.zeros(7)))
+    (folder / name).write_bytes(idx(np.zeros(7)))
     assert nn.fetch(folder)[1] is False
     with pytest.raises(nn.UserError, match="data holds not as many images as labels"):
         nn.get_data("auto", folder, None)
@@ -1105,7 +1109,7 @@ def test_the_check_sums_and_mirrors_are_those_of_mnist():
 
 def test_all_is_downloaded_once(internet, tmp_path, capsys):
     folder = tmp_path / "data"
-    assert nn.fetch(folder)[1] is True
+    assert nn.fetch(folder) == ([folder / name for name in internet.packed], True)
     assert is_whole(folder, internet)
     assert internet.asked == [f"{internet.MIRRORS[0]}{name}" for name in internet.packed]
     out = capsys.readouterr().out
@@ -1923,7 +1927,9 @@ def test_windows_open_and_say_what_they_are(tiny, tmp_path):
     titles = [done.figures[0].get_label() for done in (shown, drawn)]
     assert "what it learnt" in titles[0] and "draw a digit" in titles[1]
     assert all("close this window to go on" in title for title in titles)
-    kept_shut = run(tmp_path, "--data", tiny, *SETTINGS, "--no-show", windows=True)
+    flags = ["--no-show", "--figure", "LARGE.PNG"]
+    kept_shut = run(tmp_path, "--data", tiny, *SETTINGS, *flags, windows=True)
+    assert "figure saved as LARGE.PNG" in kept_shut.out
     assert kept_shut.shown == [] and "no window" not in kept_shut.out
 
     # The drawing window has the trained network: what one draws is read by it.
