@@ -110,8 +110,8 @@ import numpy as np
 # that is named, for the seeds 0, 1 and 2, and what follows is the mean of the three; of the
 # **accuracies**, the shares of validation images that are read correctly, if nothing else is named.
 # (A **seed** fixes all random numbers of a run.) With no change it is 93.2%. The single runs gave
-# 92.8, 94.2 and 92.5%: so much is chance. Smaller differences between such runs prove nothing, and
-# below half a point between means, little.
+# 92.8, 94.2 and 92.5%: so much is chance. Smaller differences between single
+# runs prove nothing, and between means those below half a point prove little.
 #
 # **Which 5,000?** They are drawn at random. The last 5,000 would be a bad choice: measured on
 # these, 95.3%, though the networks are no better: on the test images 94.3% instead of 94.2%. The
@@ -210,8 +210,9 @@ def one_hot(y, n_classes=10):
 #               (h, 1)                  let through (10, 1)
 #
 # ReLU and softmax are simple functions that learn nothing; chapter 3 explains them. The first layer
-# is called **hidden**, because nobody sees its h numbers: they are whatever helps the second one,
-# the **output layer**, to give each class its **score**. Weights and biases are the **parameters**:
+# is called **hidden**, because nobody sees its h numbers (h is 10 here): they are whatever helps
+# the second one, the **output layer**, to give each class its **score**. Weights and biases are the
+# **parameters**:
 #
 #     10 * 784 + 10 + 10 * 10 + 10 = 7,960 numbers
 #
@@ -429,7 +430,7 @@ def accuracy(predictions, y):
 #     L = -log A_y = -log (exp(Z_y) / sum_k exp(Z_k)) = log (sum_k exp(Z_k)) - Z_y
 #
 # Why not from A2, which we have? Because a tiny A_y is rounded to 0, and log 0 is -inf. (To write
-# log(A2 + 1e-8) hides that, and L can then no longer exceed 18.4.) With scores there is no such
+# log(A2 + 1e-8) hides that, and L can then no longer exceed 18.42.) With scores there is no such
 # trouble. Subtract the largest from all of them first: L stays the same, one term of the sum is
 # exp(0) = 1, and the logarithm is a harmless number, at least 0 (the **log-sum-exp trick**):
 #
@@ -613,7 +614,7 @@ def evaluate(params, X, y):
 # out 0, whatever comes: slope 0. At 0 itself there is a corner and no slope; by convention we take
 # 0. Z1[j] moves A1[j] alone, so there is one path, and dZ1[j] is dA1[j] times 1 or 0:
 #
-#     dZ1 = (W2^T dZ2) * (Z1 > 0)           in NumPy, True counts as 1 and False as 0
+#     dZ1 = (W2^T dZ2) * (Z1 > 0)           * is element by element; True counts as 1, False as 0
 #
 # Where a unit is off for a sample, no blame gets through. (A1 > 0 would do as well: A1 is max(Z1,
 # 0), and so it is positive exactly where Z1 is. A1 >= 0 would not: it is always true.)
@@ -637,7 +638,8 @@ def evaluate(params, X, y):
 #
 # **What must be kept for the way back?** Look at the right side: X, A1 and A2, besides W2 and Y. Z1
 # only says where the gate is open, and A1 says that too; Z2 is not used. What is kept is called the
-# **cache**. It has a column for each sample, and in large networks takes most of the memory.
+# **cache**. It has a column for each sample, and in large networks takes most of the memory. Ours
+# is all four that forward_prop returns; X is handed over beside it.
 #
 # **All slopes belong to one point**: the parameters with which the forward pass ran. The cache was
 # made with them, and the W2 of step 3 must be that W2. So compute all gradients first, and only
@@ -793,7 +795,7 @@ def gradient_errors(params, X, Y):
 #                                                                   and nothing complains
 #     dZ1 = (W2.T @ dZ2) * (A1 >= 0)                > 100   < 60%   the gate never closes
 #     dZ1 = (W2.T @ dZ2) * (Z1 < 0)                 > 100   < 60%   the gate upside down
-#     dZ1 = ((W2 - 0.15 * dW2).T @ dZ2) * (Z1 > 0)  nan     -       the W2 of after the step
+#     dZ1 = ((W2 - 0.15 * dW2).T @ dZ2) * (Z1 > 0)  nan     -       the W2 after the step
 #     dZ2 = Y - A2                                  nan     -       uphill
 #     dZ2 = 1 / m * (A2 - Y)                        0.34    90.3%   1/m twice: steps too short
 #     m = 55000                                     1.29    64.9%   not the m of X: steps
@@ -801,8 +803,8 @@ def gradient_errors(params, X, Y):
 #     m = 1                                         2.30     9.9%   no 1/m: steps 64 times too long,
 #                                                                   all units dead
 #
-# Nobody who sees the accuracies of the first four would suspect anything. Measure the gradient, and
-# all eleven are found.
+# Hardly anybody who sees the accuracies of the first four would suspect anything. Measure the
+# gradient, and all eleven are found.
 #
 # ### A network of any depth
 #
@@ -886,8 +888,8 @@ def gradient_errors(params, X, Y):
 #     alpha (sum of the squares of all entries of dW1, db1, dW2 and db2)
 #
 # This is **gradient descent** (Cauchy, 1847): W := W - alpha dW and b := b - alpha db (:= says
-# becomes), repeated. Of all steps of its length it is the **steepest**: for lists of given lengths,
-# a sum of products is largest where they are parallel (Cauchy-Schwarz).
+# becomes), repeated. Of all steps of its length it is the **steepest**: the scalar product of
+# two vectors of given lengths is largest where they are parallel (Cauchy-Schwarz).
 
 
 # %%
@@ -997,7 +999,7 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
 # v = 2 / n it stays the same (He et al., 2015). With many layers the factors multiply: after ten
 # with half that v, about 1 / 2^10 is left. (Tried with 1,000 units in each: 0.63 with
-# v = 2 / n, and 0.001 with half of that.)
+# v = 2 / n, by chance not 1, and 0.001 with v = 1 / n.)
 #
 # The mean square of the blame is multiplied likewise on its way back, with the number of units
 # above for n. In deep networks it may fade or blow up: the **vanishing** or **exploding gradient**.

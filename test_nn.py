@@ -114,7 +114,7 @@ def test_one_slope_measured_in_three_ways():
         ]
         print("    {}  {:16.1e}  {:18.1e}  {:14.1e}".format(d, *errors))
         for error, error_quoted in zip(errors, errors_quoted):
-            # Rounding errors differ between computers, and may be 0 by luck: no lower bound for them.
+            # Rounding differs between computers; small errors may be 0 by luck: no lower bound.
             assert error <= 30 * float(error_quoted) + 1e-15
             if float(error_quoted) > 1e-4:
                 assert error >= float(error_quoted) / 10
@@ -130,10 +130,10 @@ def test_one_slope_measured_in_three_ways():
 #
 # At Z1 = 0 ReLU has a corner. Where a step carries Z1 across it, the central difference mixes two
 # slopes, and a right gradient seems wrong. A step d in W1 moves Z1 by d times a pixel, so no Z1 may
-# be as close to 0 as that (2 d, to be safe). Two more things make a good network to measure. Each
-# hidden unit is on (Z1 > 0) for some samples and off for others: a unit that is always off has
+# be as close to 0 as that (twice that, to be safe). Two more things make a good network to measure.
+# Each hidden unit is on (Z1 > 0) for some samples and off for others: a unit that is always off has
 # gradient 0, which hides most mistakes, and one that is always on hides those in the gate, Z1 > 0.
-# And no entry of b1 is 0, or a gate taken from W1 X instead of Z1 would pass.
+# And b1 is not 0, or a gate taken from W1 X instead of Z1 would pass.
 
 STEP = 1e-5  # of the central difference, from the table in 1.1
 
@@ -209,9 +209,9 @@ def test_the_comparison_itself():
     params, X, Y = problem(0, 5, 4, 3)
     grads = gradient(params, X, Y)
     dW1, db1, dW2, db2 = grads
-    nothing = [dP * np.nan for dP in grads]
+    nans = [dP * np.nan for dP in grads]
     assert wrong_gradients(grads, grads, 0) == set()
-    assert wrong_gradients(nothing, grads, 1) == wrong_gradients(grads, nothing, 1) == set(NAMES)
+    assert wrong_gradients(nans, grads, 1) == wrong_gradients(grads, nans, 1) == set(NAMES)
     assert wrong_gradients((dW1, db1.ravel(), dW2.T, db2), grads, 1) == {"db1", "dW2"}
     for too_few_or_many in (grads[:3], (*grads, db2)):
         with pytest.raises(AssertionError):
@@ -231,7 +231,7 @@ def measured_in_both_ways(params, X, Y):
 
 @pytest.fixture(scope="module")
 def measured_problem():
-    """A 784-10-10 network with its gradient, measured in both ways, once for all tests."""
+    """A 784-10-10 network and its gradient measured in both ways, for tests that name it."""
     params, X, Y = problem(seed=3)
     return params, X, Y, *measured_in_both_ways(params, X, Y)
 
@@ -329,7 +329,7 @@ def test_small_mistakes_fail(measured_problem):
 
 # 1.6 The check that the script gives its readers
 #
-# gradient_errors must not be fooled either by float32, by nan, by wrong shapes, or by too few or
+# gradient_errors must not be fooled by float32, by nan, by wrong shapes, or by too few or
 # too many arrays. (For a network of your own: measure, compare, then break a line, and see that the
 # check finds it.)
 
