@@ -1971,7 +1971,7 @@ def test_ctrl_c_is_one_sentence(tmp_path, tiny):
 def test_a_console_that_lacks_a_character(tmp_path):
     folder = write_tiny(tmp_path / "d\u0151ta")
     flags = ["--data", folder, *SETTINGS, "--no-show"]
-    done = run_process(nn.__file__, *flags, folder=tmp_path, PYTHONIOENCODING="cp1252")
+    done = run(tmp_path, *flags, encoding="cp1252")
     assert done.status == 0 and done.out.startswith("d?ta (not MNIST)")
     (folder / FILES[0]).write_bytes(b"")
     done = run(tmp_path, *flags, encoding="cp1252")
