@@ -107,11 +107,11 @@ import numpy as np
 # looked at when everything is chosen, never used to choose.
 #
 # **Measured**, from here on, means: the program was run with its default settings and the change
-# that is named, for the seeds 0, 1 and 2, and what follows is the mean of the three; of the
-# **accuracies**, the shares of validation images that are read correctly, if nothing else is named.
+# that is named, for the seeds 0, 1 and 2, and the mean of the three results follows. The result is
+# the **accuracy**, the share of validation images that is read correctly, unless another is named.
 # (A **seed** fixes all random numbers of a run.) With no change it is 93.2%. The single runs gave
-# 92.8, 94.2 and 92.5%: so much is chance. Smaller differences between single
-# runs prove nothing, and between means those below half a point prove little.
+# 92.8, 94.2 and 92.5%: so much is chance. Smaller differences between single runs prove nothing,
+# and between means those below half a point prove little.
 #
 # **Which 5,000?** They are drawn at random. The last 5,000 would be a bad choice: measured on
 # these, 95.3%, though the networks are no better: on the test images 94.3% instead of 94.2%. The
@@ -494,7 +494,7 @@ def evaluate(params, X, y):
 # with a round d, for partial derivative.) All slopes together are the **gradient**. To measure them
 # takes two forward passes per parameter, one with w a little larger and one with w a little
 # smaller. To compute them takes one walk back through the network, the **backward pass**, with at
-# most twice the work of one forward pass: two matrix products per layer, but one for the first.
+# most twice the work of one forward pass: two matrix products per layer, one in the first.
 # This is **backpropagation** (Linnainmaa, 1970; Rumelhart, Hinton and Williams, 1986).
 #
 # **Names.** Write dW1 for all the slopes dJ/dW1, arranged as W1 is; db1, dW2, db2 likewise. On the
@@ -503,7 +503,7 @@ def evaluate(params, X, y):
 # comes in later, once in each of dW1, db1, dW2 and db2, where the samples are added up.
 #
 # **The chain rule.** If w moves u, and u moves L, the slopes multiply: dL/dw = (dL/du) (du/dw). Now
-# let w move L through several numbers u, none of which moves another, and in no other way. Move w
+# let w move L through several numbers u and nothing else, and let no u move another. Move w
 # by a small step. Each u then moves by (du/dw) step, and that alone would move L by (dL/du) (du/dw)
 # step. When all u move, these changes of L add up. That holds **to first order**: where L has no
 # corner, what it leaves out is of the size of step^2, and vanishes beside step. So
@@ -1262,8 +1262,8 @@ def confusion_matrix(predictions, y, n_classes=10):
 #    2, 3. That is column 0 of the second; the first has 0, 3, 6, 9 there, of all three images.
 # 3. Z2[i] = sum_j W2[i, j] ReLU(sum_p W1[j, p] X[p] + b1[j]) + b2[i]. The sum over j has the same
 #    terms in another order. Ten units can stand in 10! = 3,628,800 orders, so that many networks
-#    are one and the same. (So J is not **convex**. Else their mean, whose units are all alike,
-#    would do as well as they do, and chapter 2 shows that it does not.)
+#    are one and the same. (So J is not **convex**, a bowl. Else the mean of all these networks, its
+#    units all alike, would do as well as they do; chapter 2 says how little such a network reads.)
 # 4. Z1: 3, -2, 1. A1: 3, 0, 1. Units 0 and 2 are on. Z2: 3 + 1 - 1 = 3 and 6 - 1 + 1 = 6. A2:
 #    1 / (1 + e^3) = 0.0474 and 0.9526.
 # 5. exp(Z_0) / (exp(Z_0) + exp(Z_1)). Divide both parts by exp(Z_0): 1 / (1 + exp(Z_1 - Z_0)).
