@@ -2000,13 +2000,11 @@ CRC32 = {  # of MNIST's four files, unpacked
 def is_mnist_file(path):
     """Return whether the file `path`, packed or not, has the CRC-32 of MNIST's file of that name.
 
-    A packed file ends with the CRC-32 of its content (RFC 1952, 1996). To read it there is quick,
-    and finds no damage; gzip finds that when load_mnist unpacks the file.
+    A packed file ends with the CRC-32 of its content (RFC 1952, 1996). To read it there takes no
+    time, where unpacking all four files takes 0.2 s; whether the content is damaged is seen when
+    load_mnist unpacks it.
     """
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return False  # check_file will say why
+    content = path.read_bytes()
     if path.suffix == ".gz":
         crc = int.from_bytes(content[-8:-4], "little")
     else:
@@ -2061,15 +2059,12 @@ def download(name):
 
 def save_file(folder, name, packed):
     """Write the bytes `packed` to the file `name`.gz in `folder`: all of them or nothing."""
-    try:
-        folder.mkdir(exist_ok=True)
-        # Others may be writing the same file. So each writes its own, and then renames it.
-        with tempfile.TemporaryDirectory(dir=folder) as own_folder:
-            whole = Path(own_folder) / f"{name}.gz"
-            whole.write_bytes(packed)
-            whole.replace(folder / f"{name}.gz")
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error}): choose another folder") from None
+    folder.mkdir(exist_ok=True)
+    # Others may be writing the same file. So each writes its own, and then renames it.
+    with tempfile.TemporaryDirectory(dir=folder) as own_folder:
+        whole = Path(own_folder) / f"{name}.gz"
+        whole.write_bytes(packed)
+        whole.replace(folder / f"{name}.gz")
 
 
 # %%
@@ -2077,16 +2072,12 @@ def fetch(folder):
     """Make sure that `folder` holds the four files; return their paths, and if they are MNIST's.
 
     What is missing is downloaded, if all that is there is MNIST's. Raises ConnectionError if that
-    fails, and UserError about files that are damaged, too few, or cannot be read or saved.
+    fails, another OSError if files cannot be read or saved, and UserError if they are damaged or
+    too few.
     """
     there = []
-    try:
+    if folder.is_dir():
         there = [path.name for path in folder.iterdir() if path.is_file()]
-    except FileNotFoundError:  # save_file will make the folder, but only one
-        if not folder.absolute().parent.is_dir():
-            raise UserError(f"{folder} cannot be made: there is no {folder.parent}") from None
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read ({error}): choose another folder") from None
     paths = []
     missing = []
     is_mnist = True
@@ -2204,6 +2195,9 @@ def get_data(dataset, folder, rng):
                 raise UserError(f"{advice}, or use --dataset drawn") from None
             print(advice)
             print("training on digits drawn by the script: accuracy not comparable with MNIST's")
+        except OSError as error:
+            advice = "mend that, or name another folder with --data"
+            raise UserError(f"{folder} cannot be used ({error}): {advice}") from None
         else:
             try:
                 X, y, X_test, y_test = load_mnist(folder)

@@ -1179,20 +1179,22 @@ def test_other_data_are_not_completed_with_mnist(internet, tmp_path, tiny):
 
 def test_a_folder_that_cannot_be_used(internet, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(nn.UserError, match="cannot be read .*: choose another folder$"):
-        nn.fetch(tmp_path / "file")
-    with pytest.raises(nn.UserError, match="parent cannot be made: there is no .*such$"):
-        nn.fetch(tmp_path / "no" / "such" / "parent")
-    assert internet.asked == []
+    for folder in tmp_path / "file", tmp_path / "no" / "such" / "parent":
+        with pytest.raises(nn.UserError) as caught:
+            nn.get_data("auto", folder, None)
+        sentence = str(caught.value)
+        assert sentence.startswith(f"{folder} cannot be used (") and str(folder) in sentence[20:]
+        assert sentence.endswith(": mend that, or name another folder with --data")
     forbidden = PermissionError(13, "Permission denied")
-    for method, part in (("iterdir", "read"), ("read_bytes", "used"), ("write_bytes", "written")):
+    for method in "iterdir", "read_bytes", "write_bytes":
         folder = tmp_path / method
+        folder.mkdir()
         if method == "read_bytes":
             write_tiny(folder)
         with monkeypatch.context() as patch:
             patch.setattr(Path, method, fails_with_any(forbidden))
-            with pytest.raises(nn.UserError, match=f"cannot be {part} .*Permission denied"):
-                nn.fetch(folder)
+            with pytest.raises(nn.UserError, match="cannot be used .*Permission denied"):
+                nn.get_data("auto", folder, None)
         if method == "write_bytes":
             assert bytes_of(folder) == {}
 
