@@ -1331,9 +1331,9 @@ def confusion_matrix(predictions, y, n_classes=10):
 # %% [markdown]
 # ## 9. The page
 #
-# From here on the program needs more than NumPy. The page is drawn with Matplotlib: curves,
-# confusion matrix, weights, and digits with what the network made of them. A function for each
-# panel takes an Axes and the data that it shows.
+# From here on the program needs more than NumPy. The page is one figure, drawn with Matplotlib:
+# curves, confusion matrix, weights, and digits with what the network made of them. A function for
+# each panel takes an Axes and the data that it shows.
 
 # %%
 import argparse
@@ -1347,6 +1347,7 @@ from urllib.request import urlopen
 
 import matplotlib.pyplot as plt
 from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.ticker import LogLocator
 from PIL import Image, ImageDraw, ImageFilter, ImageOps  # Pillow, which Matplotlib brings with it
 
 
@@ -1361,6 +1362,7 @@ def plot_images(ax, X, captions, per_row, cell_height, **style):
         left = 1.1 * (number % per_row)
         top = cell_height * (number // per_row)
         image = X[:, number].reshape(28, 28)
+        # extent is left, right, bottom and top; as in a matrix, "down" is larger here.
         ax.imshow(image, extent=(left, left + 1, top + 1, top), **style)
         ax.text(
             left + 0.5, top + 1.03, caption, ha="center", va="top", fontsize=7, parse_math=False
@@ -1413,13 +1415,15 @@ def plot_weights(ax, W1, dead):
 def plot_readings(ax, X, names, A2):
     """Show the images X (784, k), with the answers of A2 (10, k).
 
-    A name is the true digit or, for a picture of your own, its file's name.
+    A name is the true digit or, for a picture of your own, its file's name. Where the answer is the
+    true digit, it is not said again.
     """
     captions = []
     for name, a in zip(names, A2.T):
-        # No file's name equals a digit, so below these the answer is always said.
-        answer = "" if name == a.argmax() else f"read as {a.argmax()}\n"
-        captions.append(f"{name}\n{answer}{a.max():.1%}")
+        caption = f"{name}\n"
+        if str(name) != str(a.argmax()):
+            caption += f"read as {a.argmax()}\n"
+        captions.append(f"{caption}{a.max():.1%}")
     plot_images(ax, X, captions, 6, 1.5, cmap="Greys", vmin=0, vmax=1)
 
 
@@ -1435,15 +1439,15 @@ def draw_page(title, history, W1, dead, X, y, A2, own_digits):
     """Return the figure: curves, confusion matrix, weights, and readings of the images X (784, m).
 
     history as train returns it, dead (h,) as dead_units does, y (m,) the labels, A2 (10, m) the
-    probabilities. own_digits is a list of (name, x (784, 1), a (10, 1)), its probabilities; if
-    there are any, they take the place of the first images.
+    probabilities. own_digits is a list of (name, x (784, 1), a (10, 1)), where a holds the
+    probabilities of the image x; if there are any, they take the place of the first images.
     """
     loss, share, val_loss, val_share = np.transpose(history)
     window = "nn_from_scratch: what it learnt (close this window to go on)"
     fig = plt.figure(window, figsize=(13, 6.4), clear=True)
     fig.suptitle(title, fontsize=11, parse_math=False)
-    columns = fig.add_gridspec(1, 3, width_ratios=[3, 4.2, 5.2], wspace=0.09)
-    columns.update(left=0.045, right=0.995, bottom=0.06, top=0.89)
+    edges = {"left": 0.045, "right": 0.995, "bottom": 0.06, "top": 0.89}
+    columns = fig.add_gridspec(1, 3, width_ratios=[3, 4.2, 5.2], wspace=0.09, **edges)
     curves = columns[0].subgridspec(2, 1, hspace=0.3)
     middle = columns[1].subgridspec(2, 1, height_ratios=[3, 2], hspace=0.3)
     digits = columns[2].subgridspec(2, 1, hspace=0.12)
@@ -1452,7 +1456,7 @@ def draw_page(title, history, W1, dead, X, y, A2, own_digits):
     ax.axhline(np.log(10), color="black", linestyle=":", label="chance level, log 10")
     plot_curves(ax, loss, val_loss)
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(plt.LogLocator(subs=[1, 2, 5]))
+    ax.yaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     ax.set_title("Loss after each epoch", fontsize=10)
@@ -1468,7 +1472,7 @@ def draw_page(title, history, W1, dead, X, y, A2, own_digits):
     ax = fig.add_subplot(digits[0])
     if own_digits:
         first = own_digits[:12]
-        names = [name[-12:] for name, x, a in first]
+        names = [name[-12:] for name, x, a in first]  # as much as fits below an image
         own_X = np.hstack([x for name, x, a in first])
         own_A2 = np.hstack([a for name, x, a in first])
         plot_readings(ax, own_X, names, own_A2)
@@ -1492,7 +1496,7 @@ def draw_page(title, history, W1, dead, X, y, A2, own_digits):
 
 # %%
 def text_picture(x, a):
-    """Return ten lines of text: image x (784,), and the probabilities a (10,) as bars."""
+    """Return ten lines of text: image x (784,), and beside it the probabilities a (10,) as bars."""
     ink = x.reshape(14, 2, 28).mean(axis=1)  # two rows of pixels make one line of text
     ink = ink[2:12]  # without the margin, which is nearly always empty: ten lines are left
     lines = []
@@ -1533,8 +1537,9 @@ def shapes(params):
 # Chapter 8 said why a digit must be laid out as MNIST's are. `--read` does that for pictures in
 # files and `--draw` for what you draw. A picture is read in four steps: it is opened and made grey;
 # the paper is taken from it, so that ink remains; of all pieces of ink one is chosen as the digit;
-# and that is laid out. In find_ink and keep_digit, lengths are in pixels of a picture whose longer
-# side has 400.
+# and that is laid out. (What is drawn in the window is ink and nothing else, and so only laid out.)
+# Where a length in pixels is given, the longer side of the picture has 400; on the map of
+# keep_digit, 100.
 
 
 # %%
@@ -1545,7 +1550,8 @@ def scaled(image, side):
     return image.resize(size, Image.BILINEAR)  # averages where it shrinks: no line gets lost
 
 
-# What Pillow raises for files that are missing, damaged, too large, or no pictures.
+# What Pillow raises for files that are missing, damaged (SyntaxError is one of these), too large,
+# or no pictures.
 PILLOW_ERRORS = OSError, SyntaxError, ValueError, NotImplementedError, Image.DecompressionBombError
 
 
@@ -1554,7 +1560,7 @@ def load_grey(path):
     try:
         with Image.open(path) as image:
             image.draft("L", (800, 800))  # a large JPEG can be opened small, which is fast
-            image = ImageOps.exif_transpose(image)  # a phone only notes how it was held
+            image = ImageOps.exif_transpose(image)  # a phone only notes how the picture is turned
             image.load()
     except PILLOW_ERRORS as error:
         raise UserError(f"{path} cannot be opened as a picture ({error})") from None
@@ -1590,14 +1596,16 @@ def otsu(values):
     return edges[1:][variance.argmax()]
 
 
-def dilate(values, step=1):
-    """Return for each pixel the largest of itself and the four that are `step` pixels away.
+def dilate(values):
+    """Return for each pixel the largest of itself and the four pixels above, below and beside it.
 
-    With step 1 this is a dilation (Serra, 1982): what is large grows by one pixel to each side.
+    This is a dilation (Serra, 1982): what is large grows by one pixel to each side.
     """
-    padded = np.pad(values, step, mode="constant")
-    above, below = padded[: -2 * step, step:-step], padded[2 * step :, step:-step]
-    left, right = padded[step:-step, : -2 * step], padded[step:-step, 2 * step :]
+    framed = np.pad(values, 1, mode="constant")  # zeros all around
+    above = framed[:-2, 1:-1]
+    below = framed[2:, 1:-1]
+    left = framed[1:-1, :-2]
+    right = framed[1:-1, 2:]
     return np.maximum.reduce([values, above, below, left, right])
 
 
@@ -1615,26 +1623,26 @@ def find_ink(image):
     difference = np.asarray(image, dtype=np.float32) - np.asarray(around, dtype=np.float32)
     if np.mean(difference**3) > 0:
         image = ImageOps.invert(image)
-    # The paper without the ink: each pixel takes the lightest grey within about 80 pixels, so that
-    # strokes vanish. Then each takes the darkest of these within 80, so that large dark areas, such
-    # as a desk, get their old outline back. That is a closing (Serra, 1982): a dilation, and then
-    # one of the negative. Each is done in five steps, since sums and differences of 1, 3, 9, 27 and
-    # 40 give the distances up to 80 on each axis. Outside, the picture goes on as it ends.
+    # The paper without the ink: what is light grows by 80 pixels, so that strokes vanish. Then what
+    # is dark grows by 80, so that large dark areas, such as a desk, get their old outline back.
+    # This is a closing (Serra, 1982): dilations, and then as many of the negative. For both, the
+    # grey at the edge of the picture is taken to go on outside.
     grey = np.pad(np.asarray(image), 160, mode="edge")
     paper = grey
-    for step in (1, 3, 9, 27, 40):
-        paper = dilate(paper, step)
-    for step in (1, 3, 9, 27, 40):
-        paper = 255 - dilate(255 - paper, step)
-    ink = (paper - grey) / np.float32(255)
+    for _ in range(80):
+        paper = dilate(paper)
+    for _ in range(80):
+        paper = 255 - dilate(255 - paper)
+    ink = (paper - grey) / np.float32(255)  # not below 0: no paper is darker than its grey
     return ink[160:-160, 160:-160]
 
 
 def number_pieces(dark):
     """Return an array of the shape of `dark` with a number above 0 for each piece, and 0 between.
 
-    This is connected-component labelling (Rosenfeld and Pfaltz, 1966): all pixels begin with
-    numbers of their own, and take the largest beside them until nothing changes.
+    `dark` is True where there is ink. This is connected-component labelling (Rosenfeld and Pfaltz,
+    1966) in its simplest form: all pixels of ink begin with numbers of their own, and take the
+    largest beside them until nothing changes. So the numbers of pieces are not 1, 2, 3.
     """
     numbers = np.arange(1, dark.size + 1).reshape(dark.shape) * dark
     while True:
@@ -1647,8 +1655,9 @@ def number_pieces(dark):
 def stroke_width(ink):
     """Return the mean width of the strokes in `ink` (height, width).
 
-    A stroke w wide and l long has the area w l and an outline about 2 l long. The outline is where
-    ink changes to paper: the sum of all changes from a pixel to those below and beside it.
+    A stroke w wide and l long has the area w l and an outline about 2 l long, so w is twice the
+    area by the outline. The area is the sum of the ink. The outline is where ink changes to paper:
+    its length is the sum of all changes from a pixel to those below and beside it.
     """
     framed = np.pad(ink, 1, mode="constant")
     down = framed[1:, 1:] - framed[:-1, 1:]
@@ -1667,32 +1676,36 @@ def keep_digit(ink):
     if ink.max() == 0 or ink[dark].mean() - ink[~dark].mean() < 0.08:  # a pale pencil has 0.15
         raise UserError("nothing stands out from the paper")
 
-    # Pieces are told apart on a map a quarter as wide and high, with small gaps in strokes closed.
+    # Pieces are told apart on a map a quarter as wide and high, which is quicker, and where each
+    # has grown by a pixel, which closes small gaps in strokes.
     ink_map = scaled(Image.fromarray((255 * ink * dark).astype(np.uint8)), 100)
-    bridged = ink_map.filter(ImageFilter.MaxFilter(5))
-    numbers = number_pieces(np.asarray(bridged) > 0)
-    amounts = np.bincount(numbers.ravel(), weights=np.ravel(ink_map))  # of ink in each piece
+    grown = ink_map.filter(ImageFilter.MaxFilter(3))
+    numbers = number_pieces(np.asarray(grown) > 0)
+    # How much ink has piece number 0 (the paper: none), 1, 2, and so on? bincount adds that up.
+    amounts = np.bincount(numbers.ravel(), weights=np.ravel(ink_map))
 
-    # What hangs on the edge is a desk, a finger, or a ruled line, unless inside is hardly any ink.
-    edge_numbers = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+    # What hangs on the edge is a desk, a finger, or a ruled line. It is left out, unless there is
+    # hardly anything else: then the digit itself hangs on the edge.
+    on_edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     inside = amounts.copy()
-    inside[edge_numbers] = 0
+    inside[on_edge] = 0
     if inside.max() > 0.03 * amounts.max():
         amounts = inside
     second, first = np.sort(amounts)[-2:]  # the largest comes last
-    if second > first / 3:  # the bar of a 5, drawn apart, is less
+    if second > first / 4:  # the bar of a 5, drawn apart, is less
         raise UserError("there is more than one thing on it")
 
-    digit = Image.fromarray((numbers == amounts.argmax()).astype(np.uint8))
-    digit = np.asarray(digit.resize((ink.shape[1], ink.shape[0]), Image.NEAREST)) > 0
-    stroke = np.float32(digit & dark)
+    piece = Image.fromarray((numbers == amounts.argmax()).astype(np.uint8))
+    piece = piece.resize((ink.shape[1], ink.shape[0]), Image.NEAREST)
+    stroke = dark & (np.asarray(piece) > 0)
     rows, columns = np.nonzero(stroke)
     height_or_width = max(np.ptp(rows), np.ptp(columns)) + 1
-    length = stroke.sum() / stroke_width(stroke)
+    length = stroke.sum() / stroke_width(stroke.astype(np.float32))
     if length > 6 * height_or_width:  # an 8 has 3 to 4
         raise UserError("it looks like a text or a pattern")
-    black = np.median(ink[digit & dark])
-    return np.where(digit & (ink > 0.4 * black), np.minimum(ink, black), 0)
+    # A pen presses now more, now less. In MNIST strokes are evenly black: so is half of this one.
+    black = np.median(ink[stroke])
+    return np.where(stroke, np.minimum(ink, black), 0)
 
 
 def as_mnist(ink):
@@ -1780,7 +1793,7 @@ def draw_window(params):
             return
         across, down = event.xdata, event.ydata
         stroke.append((across, down))
-        pen.line(stroke[-2:], fill=255, width=22)  # the mouse leaps from place to place
+        pen.line(stroke[-2:], fill=255, width=22)  # from the last place, for the mouse leaps
         pen.ellipse([across - 11, down - 11, across + 11, down + 11], fill=255)
         show()
 
@@ -1795,6 +1808,7 @@ def draw_window(params):
         if event.key == "escape":
             clear()
 
+    # Matplotlib calls these functions when something happens in the window.
     fig.canvas.mpl_connect("button_press_event", press)
     fig.canvas.mpl_connect("motion_notify_event", move)
     fig.canvas.mpl_connect("key_press_event", press_key)
@@ -1894,7 +1908,8 @@ def move_pen(stroke, n, rng):
     for i in range(len(points) - 1):
         length = np.linalg.norm(points[i + 1] - points[i])
         stops = int(np.round(2.5 * length))
-        # The part stops short of the next place, where the next part starts (endpoint=False).
+        # All n people at once: linspace takes arrays. With endpoint=False a part stops short of the
+        # next place, where the next part starts.
         part = np.linspace(places[:, i], places[:, i + 1], stops, endpoint=False, axis=1)
         parts.append(part)  # (n, stops, 2)
     last = places[:, -1:]  # (n, 1, 2)
@@ -2000,22 +2015,22 @@ CRC32 = {  # of MNIST's four files, unpacked
 def is_mnist_file(path):
     """Return whether the file `path`, packed or not, has the CRC-32 of MNIST's file of that name.
 
-    A packed file ends with the CRC-32 of its content (RFC 1952, 1996). To read it there takes no
-    time, where unpacking all four files takes 0.2 s; whether the content is damaged is seen when
-    load_mnist unpacks it.
+    A packed file says the CRC-32 of its content at its end, before the length (RFC 1952, 1996).
+    That is quick to read, where unpacking all four files takes 0.2 s, and load_mnist will do it. It
+    will find damage, too: what it unpacks must have the CRC-32 that the file says.
     """
     content = path.read_bytes()
     if path.suffix == ".gz":
-        crc = int.from_bytes(content[-8:-4], "little")
+        crc = int.from_bytes(content[-8:-4], "little")  # the last 4 bytes are the length
     else:
         crc = zlib.crc32(content)
     return crc == CRC32[path.stem]
 
 
 def check_file(path):
-    """Raise UserError if the file `path` is not whole, with what its name promises.
+    """Raise UserError unless the file `path` is whole, and holds what its name promises.
 
-    That is, with images of 28x28 pixels or with labels 0 to 9.
+    That is images of 28x28 pixels, or labels 0 to 9.
     """
     try:
         content = path.read_bytes()
@@ -2060,7 +2075,7 @@ def download(name):
 def save_file(folder, name, packed):
     """Write the bytes `packed` to the file `name`.gz in `folder`: all of them or nothing."""
     folder.mkdir(exist_ok=True)
-    # Others may be writing the same file. So each writes its own, and then renames it.
+    # Another run may be writing the same file. So each writes its own, and renames it when whole.
     with tempfile.TemporaryDirectory(dir=folder) as own_folder:
         whole = Path(own_folder) / f"{name}.gz"
         whole.write_bytes(packed)
@@ -2069,7 +2084,7 @@ def save_file(folder, name, packed):
 
 # %%
 def fetch(folder):
-    """Make sure that `folder` holds the four files; return their paths, and if they are MNIST's.
+    """Make sure that `folder` holds the four files; return their paths, and whether it is MNIST.
 
     What is missing is downloaded, if all that is there is MNIST's. Raises ConnectionError if that
     fails, another OSError if files cannot be read or saved, and UserError if they are damaged or
@@ -2100,6 +2115,22 @@ def fetch(folder):
     return paths, is_mnist
 
 
+def load_checked(folder, paths):
+    """Return what load_mnist returns for `folder`, whose files have these `paths`.
+
+    Raises UserError, which names the file, if one is damaged.
+    """
+    try:
+        X, y, X_test, y_test = load_mnist(folder)
+    except (OSError, EOFError, zlib.error):  # damage to a packed file; but which?
+        for path in paths:
+            check_file(path)
+        raise
+    if X.shape[1] != len(y) or X_test.shape[1] != len(y_test):
+        raise UserError(f"{folder} does not hold as many images as labels")
+    return X, y, X_test, y_test
+
+
 # %% [markdown]
 # ## Appendix C. The command line
 
@@ -2107,7 +2138,8 @@ def fetch(folder):
 # %%
 def read_flags():
     """Return the settings: the constants of chapter 7, or what the flags say instead."""
-    this_file = globals().get("__file__", "")  # a notebook has none
+    this_file = globals().get("__file__", "")  # in a notebook there is none
+    run_as_script = Path(sys.argv[0]).name == Path(this_file).name
     parser = argparse.ArgumentParser(
         prog="nn_from_scratch.py",
         description="Train a neural network to read handwritten digits, and show what it learnt.",
@@ -2145,8 +2177,8 @@ def read_flags():
         help="pictures of digits of your own, to be read after training",
     )
     flag("--draw", action="store_true", help="open a window to draw digits in, after training")
-    if Path(sys.argv[0]).name != Path(this_file).name:
-        return parser.parse_args([])  # in a notebook, sys.argv belongs to the kernel
+    if not run_as_script:
+        return parser.parse_args([])  # in a notebook, sys.argv belongs to the notebook's program
 
     args = parser.parse_args()
     if min(args.hidden, args.epochs, args.batch_size) < 1:
@@ -2190,7 +2222,7 @@ def get_data(dataset, folder, rng):
         try:
             paths, is_mnist = fetch(folder)
         except ConnectionError as error:
-            advice = f"{error}: see README for how to put it into {folder} by hand"
+            advice = f"{error}: put it into {folder} by hand"
             if dataset == "mnist":
                 raise UserError(f"{advice}, or use --dataset drawn") from None
             print(advice)
@@ -2199,14 +2231,7 @@ def get_data(dataset, folder, rng):
             advice = "mend that, or name another folder with --data"
             raise UserError(f"{folder} cannot be used ({error}): {advice}") from None
         else:
-            try:
-                X, y, X_test, y_test = load_mnist(folder)
-            except (OSError, EOFError, zlib.error):  # gzip found damage, but does not say where
-                for path in paths:
-                    check_file(path)
-                raise
-            if X.shape[1] != len(y) or X_test.shape[1] != len(y_test):
-                raise UserError(f"{folder} holds not as many images as labels")
+            X, y, X_test, y_test = load_checked(folder, paths)
             data_name = "MNIST" if is_mnist else f"{folder.resolve().name} (not MNIST)"
             return X, y, X_test, y_test, data_name
     X, y = draw_digits(30_000, rng)
@@ -2242,7 +2267,10 @@ def save_page(fig, path):
 
 
 def why_no_window():
-    """Return the reason why Matplotlib can open no window here, or None if it can."""
+    """Return in words why Matplotlib has no window to draw in, or None if it has one.
+
+    Where it can open no window, it draws with "agg", for files only.
+    """
     if plt.get_backend().lower() != "agg":
         return None
     if importlib.util.find_spec("_tkinter") is None:
@@ -2311,7 +2339,7 @@ if __name__ == "__main__":
     if args.draw:
         if problem:
             raise UserError(f"--draw needs a window, but {problem}")
-        plt.close(page)
+        plt.close(page)  # or it would open too, and hide the window to draw in
         draw_window(params)
     if problem is None:
         plt.show()
