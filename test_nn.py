@@ -1385,7 +1385,7 @@ SAME = {
     "large.png": lambda: picture(INK).resize((2400, 3200)),
     "large.jpg": lambda: picture(INK).resize((2400, 3200)),
     "small.png": lambda: picture(INK).resize((60, 80), Image.BILINEAR),
-    "in a corner.png": lambda: picture(ink_of(FIVE, (700, 700), 25, (460, 60))),
+    "in a corner.png": lambda: picture(ink_of(FIVE, (900, 700), 25, (600, 60))),
     "close to the edge.png": lambda: picture(INK).crop((58, 78, 257, 327)),
     "thin pen.png": lambda: picture(ink_of(FIVE, pen=4)),
     "grain.png": lambda: picture(INK, 225 + GRAIN),
@@ -2477,7 +2477,7 @@ def test_the_table_of_own_digits(monkeypatch):
 
     def laid_out_only(path):
         with monkeypatch.context() as patch:
-            patch.setattr(nn, "dilate", lambda values, step=1: values)
+            patch.setattr(nn, "dilate", lambda values: values)
             patch.setattr(nn, "stroke_width", lambda ink: np.inf)
             return nn.as_mnist(inks[path])
 
