@@ -1429,7 +1429,7 @@ def plot_readings(ax, X, names, A2):
 
 # %%
 def surest_mistakes(A2, y):
-    """Return the samples that A2 (10, m) gets wrong, those it is surest of first."""
+    """Return the numbers of the samples that A2 (10, m) gets wrong, those it is surest of first."""
     wrong = np.flatnonzero(A2.argmax(axis=0) != y)
     probability = A2[:, wrong].max(axis=0)
     return wrong[np.argsort(-probability)]
@@ -1491,7 +1491,7 @@ def draw_page(title, history, W1, dead, X, y, A2, own_digits):
 
 
 # %% [markdown]
-# The same for a screen without pictures: an image in characters, beside the ten probabilities.
+# For the terminal there is text instead: an image in characters, beside the ten probabilities.
 
 
 # %%
@@ -1500,11 +1500,11 @@ def text_picture(x, a):
     ink = x.reshape(14, 2, 28).mean(axis=1)  # two rows of pixels make one line of text
     ink = ink[2:12]  # without the margin, which is nearly always empty: ten lines are left
     lines = []
-    for digit in range(10):
-        shades = (9.99 * ink[digit]).astype(int)  # 0 to 9, also where the ink is 1
+    for i in range(10):  # line i of the picture stands beside class i
+        shades = (9.99 * ink[i]).astype(int)  # 0 to 9, also where the ink is 1
         picture = "".join(" .:-=+*#%@"[shade] for shade in shades)
-        bar = "#" * int(30 * a[digit])
-        lines.append(f"{picture} {digit} {a[digit]:6.1%} {bar}".rstrip())
+        bar = "#" * int(30 * a[i])
+        lines.append(f"{picture} {i} {a[i]:6.1%} {bar}".rstrip())
     return "\n".join(lines)
 
 
@@ -1538,8 +1538,9 @@ def shapes(params):
 # files and `--draw` for what you draw. A picture is read in four steps: it is opened and made grey;
 # the paper is taken from it, so that ink remains; of all pieces of ink one is chosen as the digit;
 # and that is laid out. (What is drawn in the window is ink and nothing else, and so only laid out.)
-# Where a length in pixels is given, the longer side of the picture has 400; on the map of
-# keep_digit, 100.
+# In find_ink and keep_digit the longer side of a picture has 400 pixels; on keep_digit's map, 100.
+# Their constants were tried out on the 95 digits of chapter 8, whose table is therefore a little
+# too good, and on photographs made of MNIST's training images. (The table has others.)
 
 
 # %%
@@ -1550,8 +1551,8 @@ def scaled(image, side):
     return image.resize(size, Image.BILINEAR)  # averages where it shrinks: no line gets lost
 
 
-# What Pillow raises for files that are missing, damaged (SyntaxError is one of these), too large,
-# or no pictures.
+# What Pillow raises for files that are missing, damaged (for some even SyntaxError), too large, or
+# no pictures.
 PILLOW_ERRORS = OSError, SyntaxError, ValueError, NotImplementedError, Image.DecompressionBombError
 
 
@@ -1581,19 +1582,22 @@ def load_grey(path):
 
 # %%
 def otsu(values):
-    """Return the threshold that parts `values` best in two groups (Otsu, 1979).
+    """Return the threshold that parts `values` best in two groups, such as paper and ink.
 
-    Best is where the variance between the groups is largest: n_low n_high (difference of means)^2.
+    Best is where the variance between the groups is largest (Otsu, 1979). It is in proportion to
+    n_low n_high (difference of the two means)^2.
     """
     counts, edges = np.histogram(values, bins=256)
     middles = (edges[:-1] + edges[1:]) / 2
+    # From here on, entry i is about a threshold at the upper end of bin i.
     n_low = np.cumsum(counts)
     n_high = n_low[-1] - n_low
     sum_low = np.cumsum(counts * middles)
     sum_high = sum_low[-1] - sum_low
     difference = sum_low / np.maximum(n_low, 1) - sum_high / np.maximum(n_high, 1)
     variance = n_low * n_high * difference**2
-    return edges[1:][variance.argmax()]
+    upper_ends = edges[1:]
+    return upper_ends[variance.argmax()]
 
 
 def dilate(values):
@@ -1625,7 +1629,7 @@ def find_ink(image):
         image = ImageOps.invert(image)
     # The paper without the ink: what is light grows by 80 pixels, so that strokes vanish. Then what
     # is dark grows by 80, so that large dark areas, such as a desk, get their old outline back.
-    # This is a closing (Serra, 1982): dilations, and then as many of the negative. For both, the
+    # This is a closing (Serra, 1982): dilations, and then as many of the negative. For all 160, the
     # grey at the edge of the picture is taken to go on outside.
     grey = np.pad(np.asarray(image), 160, mode="edge")
     paper = grey
@@ -1633,7 +1637,7 @@ def find_ink(image):
         paper = dilate(paper)
     for _ in range(80):
         paper = 255 - dilate(255 - paper)
-    ink = (paper - grey) / np.float32(255)  # not below 0: no paper is darker than its grey
+    ink = (paper - grey) / np.float32(255)  # never below 0: a closing makes nothing darker
     return ink[160:-160, 160:-160]
 
 
@@ -1657,7 +1661,7 @@ def stroke_width(ink):
 
     A stroke w wide and l long has the area w l and an outline about 2 l long, so w is twice the
     area by the outline. The area is the sum of the ink. The outline is where ink changes to paper:
-    its length is the sum of all changes from a pixel to those below and beside it.
+    its length is the sum, over all pixels, of the length of the ink's gradient there.
     """
     framed = np.pad(ink, 1, mode="constant")
     down = framed[1:, 1:] - framed[:-1, 1:]
@@ -1681,7 +1685,7 @@ def keep_digit(ink):
     ink_map = scaled(Image.fromarray((255 * ink * dark).astype(np.uint8)), 100)
     grown = ink_map.filter(ImageFilter.MaxFilter(3))
     numbers = number_pieces(np.asarray(grown) > 0)
-    # How much ink has piece number 0 (the paper: none), 1, 2, and so on? bincount adds that up.
+    # bincount adds up the ink of the pixels with the number 0 (none: these are paper), 1, 2, ...
     amounts = np.bincount(numbers.ravel(), weights=np.ravel(ink_map))
 
     # What hangs on the edge is a desk, a finger, or a ruled line. It is left out, unless there is
@@ -1701,11 +1705,12 @@ def keep_digit(ink):
     stroke = in_piece & dark
     rows, columns = np.nonzero(stroke)
     height_or_width = max(np.ptp(rows), np.ptp(columns)) + 1
+    # The way of the pen is area / width. In a text it is much longer than the text is high or wide.
     length = stroke.sum() / stroke_width(stroke.astype(np.float32))
     if length > 6 * height_or_width:  # an 8 has 3 to 4
         raise UserError("it looks like a text or a pattern")
-    # MNIST's strokes are evenly black, with soft edges. So what is blacker than the median counts as
-    # black. And the soft edges, which Otsu's threshold cuts off, are those above 0.4 of black.
+    # MNIST's strokes are evenly black, with soft edges. So what is blacker than the median becomes
+    # as black as that. And all above 0.4 of it is kept: Otsu's threshold would cut off soft edges.
     black = np.median(ink[stroke])
     return np.where(in_piece & (ink > 0.4 * black), np.minimum(ink, black), 0)
 
@@ -1726,10 +1731,10 @@ def as_mnist(ink):
     image = Image.fromarray(ink.astype(np.uint8))
     box = np.asarray(scaled(image.crop(image.getbbox()), 20), dtype=np.float32)
     height, width = box.shape
-    top = 14 - np.arange(height) @ box.sum(axis=1) / box.sum()
-    left = 14 - np.arange(width) @ box.sum(axis=0) / box.sum()
-    top = int(np.clip(np.round(top), 0, 28 - height))
-    left = int(np.clip(np.round(left), 0, 28 - width))
+    centre_row = (np.arange(height) @ box.sum(axis=1)) / box.sum()
+    centre_column = (np.arange(width) @ box.sum(axis=0)) / box.sum()
+    top = int(np.clip(np.round(14 - centre_row), 0, 28 - height))
+    left = int(np.clip(np.round(14 - centre_column), 0, 28 - width))
     x = np.zeros((28, 28), dtype=np.float32)
     x[top : top + height, left : left + width] = box / box.max()
     return x.reshape(784, 1)
@@ -1795,7 +1800,7 @@ def draw_window(params):
             return
         across, down = event.xdata, event.ydata
         stroke.append((across, down))
-        pen.line(stroke[-2:], fill=255, width=22)  # from the last place, for the mouse leaps
+        pen.line(stroke[-2:], fill=255, width=22)  # from the last place, since the mouse leaps
         pen.ellipse([across - 11, down - 11, across + 11, down + 11], fill=255)
         show()
 
@@ -1823,7 +1828,7 @@ def draw_window(params):
 # Where MNIST cannot be had, the network trains on these: a table of ways to move a pen, and chance.
 # The table came from a search: points were moved at random, and a change was kept if the drawn
 # digits came closer to the first 20,000 training images of MNIST. So it has seen MNIST, though no
-# test image: trained on drawn digits alone, networks read 88.9% of MNIST's test images (the mean of
+# test image. Trained on drawn digits alone, networks read 88.9% of MNIST's test images (the mean of
 # the seeds 0, 1 and 2).
 
 # %%
@@ -1949,7 +1954,7 @@ def draw_way(way, n, rng):
     across = path[:, :, 0]  # (n, stops)
     down = path[:, :, 1]  # (n, stops)
 
-    # What differs from one person to the next. In normal(mean, deviation), a row is a person.
+    # What differs from one person to the next: normal(mean, deviation), with a row for each person.
     width = rng.normal(1, 0.2, size=(n, 1))  # below 1 the digit is narrow, above 1 wide
     slant = rng.normal(0.15, 0.25, size=(n, 1))  # above 0 it leans to the right, as most do
     tilt = rng.normal(0, 0.15, size=(n, 1))  # above 0 the line that it stands on runs downhill
@@ -1972,7 +1977,8 @@ def draw_way(way, n, rng):
     single = np.float32  # as fine as images need, and faster than the float64 of rng.normal
     row_share = spread(down.astype(single), pen.astype(single))  # (n, stops, 28)
     column_share = spread(across.astype(single), pen.astype(single))  # (n, stops, 28)
-    # All blots of an image add up: a sum over its stops, and so a matrix product for each image.
+    # All blots of an image add up. Pixel [r, c] gets the sum over the stops s of
+    # row_share[s, r] * column_share[s, c], which is a matrix product for each image.
     blots = row_share.transpose(0, 2, 1) @ column_share  # (n, 28, stops) @ (n, stops, 28)
     return np.minimum(0.7 * blots, 1)  # 0.7 per stop, but paper gets no blacker than black
 
@@ -1998,7 +2004,8 @@ def draw_digits(m, rng):
 #
 # Makes sure that the four files are there before `load_mnist` opens them. MNIST is downloaded once.
 # Its files are known by the CRC-32 of their unpacked content, the check sum with which gzip itself
-# finds damage. (Digests of the packed files would not do: mirrors pack them anew.)
+# finds damage. (Check sums of the packed files would not do: mirrors pack them anew.) Other data
+# with the same file names, such as Fashion-MNIST, can be put into a folder too.
 
 # %%
 MIRRORS = [
@@ -2017,9 +2024,9 @@ CRC32 = {  # of MNIST's four files, unpacked
 def is_mnist_file(path):
     """Return whether the file `path`, packed or not, has the CRC-32 of MNIST's file of that name.
 
-    A packed file says the CRC-32 of its content at its end, before the length (RFC 1952, 1996).
-    That is quick to read, where unpacking all four files takes 0.2 s, and load_mnist will do it. It
-    will find damage, too: what it unpacks must have the CRC-32 that the file says.
+    A packed file states the CRC-32 of its content at its end, before the length (RFC 1952, 1996).
+    To believe it saves 0.2 s, the time to unpack all four files. load_mnist unpacks them anyway,
+    and then gzip checks whether the CRC-32 is right.
     """
     content = path.read_bytes()
     if path.suffix == ".gz":
@@ -2088,9 +2095,9 @@ def save_file(folder, name, packed):
 def fetch(folder):
     """Make sure that `folder` holds the four files; return their paths, and whether it is MNIST.
 
-    What is missing is downloaded, if all that is there is MNIST's. Raises ConnectionError if that
-    fails, another OSError if files cannot be read or saved, and UserError if they are damaged or
-    too few.
+    Files that are missing are downloaded, but not if one that is there is not MNIST's. Raises
+    ConnectionError, which is an OSError, if that fails; other OSErrors if files cannot be read or
+    saved; and UserError if they are damaged or too few.
     """
     there = []
     if folder.is_dir():
@@ -2124,7 +2131,7 @@ def load_checked(folder, paths):
     """
     try:
         X, y, X_test, y_test = load_mnist(folder)
-    except (OSError, EOFError, zlib.error):  # damage to a packed file; but which?
+    except (OSError, EOFError, zlib.error):  # in a packed file is damage; but in which?
         for path in paths:
             check_file(path)
         raise
@@ -2201,7 +2208,7 @@ def read_flags():
 
 # %%
 def explain(kind, error, trace):
-    """Print what the user can put right in one sentence, and all else as Python does.
+    """Print an error that the user can put right as one sentence, and any other as Python does.
 
     Python calls this instead of its own sys.excepthook, when an error ends the program.
     """
@@ -2224,7 +2231,7 @@ def get_data(dataset, folder, rng):
         try:
             paths, is_mnist = fetch(folder)
         except ConnectionError as error:
-            advice = f"{error}: put it into {folder} by hand"
+            advice = f"{error}: put MNIST's four files into {folder} by hand"
             if dataset == "mnist":
                 raise UserError(f"{advice}, or use --dataset drawn") from None
             print(advice)
@@ -2236,6 +2243,7 @@ def get_data(dataset, folder, rng):
             X, y, X_test, y_test = load_checked(folder, paths)
             data_name = "MNIST" if is_mnist else f"{folder.resolve().name} (not MNIST)"
             return X, y, X_test, y_test, data_name
+    # MNIST cannot be had, or is not wanted. Of the drawn digits, the first 5,000 are for testing.
     X, y = draw_digits(30_000, rng)
     return X[:, 5000:], y[5000:], X[:, :5000], y[:5000], "drawn digits"
 

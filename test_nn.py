@@ -1812,7 +1812,7 @@ def test_no_network(tmp_path, internet):
         lost = run(tmp_path, "--dataset", "mnist", "--data", tmp_path / "data")
     assert lost.status == 1 and lost.err.count("\n") == 1
     assert "cannot be downloaded" in lost.err and "--dataset drawn" in lost.err
-    assert f"put it into {tmp_path / 'data'} by hand" in lost.err
+    assert f"put MNIST's four files into {tmp_path / 'data'} by hand" in lost.err
     assert not (tmp_path / "data").exists()
     drawn = run(tmp_path, "--data", tmp_path / "data", "--epochs", 1)
     assert (drawn.status, drawn.err) == (0, "")
