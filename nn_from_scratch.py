@@ -1553,7 +1553,7 @@ def scaled(image, side):
 
 # What Pillow raises for files that are missing, damaged (for some even SyntaxError), too large, or
 # no pictures.
-PILLOW_ERRORS = OSError, SyntaxError, ValueError, NotImplementedError, Image.DecompressionBombError
+PILLOW_ERRORS = OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError
 
 
 def load_grey(path):
@@ -1605,7 +1605,7 @@ def dilate(values):
 
     This is a dilation (Serra, 1982): what is large grows by one pixel to each side.
     """
-    framed = np.pad(values, 1, mode="constant")  # zeros all around
+    framed = np.pad(values, 1)  # zeros all around
     above = framed[:-2, 1:-1]
     below = framed[2:, 1:-1]
     left = framed[1:-1, :-2]
@@ -1660,10 +1660,10 @@ def stroke_width(ink):
     """Return the mean width of the strokes in `ink` (height, width).
 
     A stroke w wide and l long has the area w l and an outline about 2 l long, so w is twice the
-    area by the outline. The area is the sum of the ink. The outline is where ink changes to paper:
-    its length is the sum, over all pixels, of the length of the ink's gradient there.
+    area, divided by the outline. The area is the sum of the ink. The outline is where ink changes
+    to paper: its length is the sum, over all pixels, of the length of the ink's gradient there.
     """
-    framed = np.pad(ink, 1, mode="constant")
+    framed = np.pad(ink, 1)
     down = framed[1:, 1:] - framed[:-1, 1:]
     across = framed[1:, 1:] - framed[1:, :-1]
     outline = np.hypot(down, across).sum()
@@ -1686,7 +1686,7 @@ def keep_digit(ink):
     grown = ink_map.filter(ImageFilter.MaxFilter(3))
     numbers = number_pieces(np.asarray(grown) > 0)
     # bincount adds up the ink of the pixels with the number 0 (none: these are paper), 1, 2, ...
-    amounts = np.bincount(numbers.ravel(), weights=np.ravel(ink_map))
+    amounts = np.bincount(numbers.ravel(), weights=np.asarray(ink_map).ravel())
 
     # What hangs on the edge is a desk, a finger, or a ruled line. It is left out, unless there is
     # hardly anything else: then the digit itself hangs on the edge.
@@ -1705,6 +1705,8 @@ def keep_digit(ink):
     stroke = in_piece & dark
     rows, columns = np.nonzero(stroke)
     height_or_width = max(np.ptp(rows), np.ptp(columns)) + 1
+    if height_or_width < 10:  # a speck, or a digit that is too small to be read
+        raise UserError("nothing stands out from the paper")
     # The way of the pen is area / width. In a text it is much longer than the text is high or wide.
     length = stroke.sum() / stroke_width(stroke.astype(np.float32))
     if length > 6 * height_or_width:  # an 8 has 3 to 4
@@ -1725,7 +1727,7 @@ def as_mnist(ink):
     # MNIST's strokes are 0.12 of the longer side wide (the median). Thinner ones are made wider.
     ink = np.asarray(image, dtype=np.float32)
     while stroke_width(ink) < 0.12 * max(ink.shape):
-        ink = dilate(np.pad(ink, 1, mode="constant"))
+        ink = dilate(np.pad(ink, 1))
     # As MNIST's authors did (LeCun et al., 1998), fit the digit into 20x20 pixels, and bring its
     # centre of mass to the middle: row 14 and column 14, counted from 0.
     image = Image.fromarray(ink.astype(np.uint8))

@@ -1312,6 +1312,7 @@ def test_each_way_to_write_a_digit_looks_like_the_other_ways():
 # A 5 of two strokes, in units of which it is 9 high.
 FIVE = [[(6, 0), (1, 0), (1, 4), (5, 4), (7, 6), (6, 9), (1, 9), (0, 8)]]
 ONE = [[(2, 2), (4, 0), (4, 9)]]
+ZERO = [[(0, 2), (2, 0), (4, 2), (4, 6), (2, 8), (0, 6), (0, 2)]]
 SEVEN = [[(0, 0), (6, 0), (3, 9)]]
 
 
@@ -1463,6 +1464,17 @@ REFUSED = {
     "two digits.png": (
         lambda: picture(ink_of(FIVE, (600, 400)) + ink_of(ONE, (600, 400), corner=(350, 90))),
         "more than one thing",
+    ),
+    "ten.png": (
+        lambda: picture(
+            ink_of([[(0, 0), (0, 6)]], (600, 400), 25, (150, 90))
+            + ink_of(ZERO, (600, 400), 30, (300, 60))
+        ),
+        "more than one thing",
+    ),
+    "speck.png": (
+        lambda: picture(ink_of([[(0, 0), (0, 0)]], (1200, 1600), 25, (600, 800), 24)),
+        "nothing stands out",
     ),
     "text.png": (text_page, ""),
     "checks.png": (lambda: picture((DOWN // 6 + ACROSS // 6) % 2), ""),
