@@ -1646,7 +1646,7 @@ def number_pieces(dark):
 
     `dark` is True where there is ink. This is connected-component labelling (Rosenfeld and Pfaltz,
     1966) in its simplest form: all pixels of ink begin with numbers of their own, and take the
-    largest beside them until nothing changes. So the numbers of pieces are not 1, 2, 3.
+    largest beside them until nothing changes. So the numbers of the pieces have gaps.
     """
     numbers = np.arange(1, dark.size + 1).reshape(dark.shape) * dark
     while True:
