@@ -1429,7 +1429,10 @@ def plot_readings(ax, X, names, A2):
 
 # %%
 def surest_mistakes(A2, y):
-    """Return the numbers of the samples that A2 (10, m) gets wrong, those it is surest of first."""
+    """Return the numbers of the samples that A2 (10, m) gets wrong, those it is surest of first.
+
+    They are worth a look: either the network or the label is badly wrong.
+    """
     wrong = np.flatnonzero(A2.argmax(axis=0) != y)
     probability = A2[:, wrong].max(axis=0)
     return wrong[np.argsort(-probability)]
@@ -1498,7 +1501,7 @@ def draw_page(title, history, W1, dead, X, y, A2, own_digits):
 def text_picture(x, a):
     """Return ten lines of text: image x (784,), and beside it the probabilities a (10,) as bars."""
     ink = x.reshape(14, 2, 28).mean(axis=1)  # two rows of pixels make one line of text
-    ink = ink[2:12]  # without the margin, which is nearly always empty: ten lines are left
+    ink = ink[2:12]  # without most of the margin: ten lines are left
     lines = []
     for i in range(10):  # line i of the picture stands beside class i
         shades = (9.99 * ink[i]).astype(int)  # 0 to 9, also where the ink is 1
@@ -1524,7 +1527,7 @@ def network_name(params):
 
 
 def shapes(params):
-    """Return in words the shape of each of the params W1, b1, W2, b2, and so on."""
+    """Return in words the shapes of the params, to be compared with those of chapter 2."""
     words = []
     for layer, (W, b) in enumerate(zip(params[0::2], params[1::2]), start=1):
         words.append(f"W{layer} {W.shape}, b{layer} {b.shape}")
@@ -1540,7 +1543,7 @@ def shapes(params):
 # and that is laid out. (What is drawn in the window is ink and nothing else, and so only laid out.)
 # In find_ink and keep_digit the longer side of a picture has 400 pixels; on keep_digit's map, 100.
 # Their constants were tried out on the 95 digits of chapter 8, whose table is therefore a little
-# too good, and on photographs made of MNIST's training images. (The table has others.)
+# too good, and on photographs made of MNIST's training images, not on those of the table.
 
 
 # %%
@@ -1627,10 +1630,11 @@ def find_ink(image):
     difference = np.asarray(image, dtype=np.float32) - np.asarray(around, dtype=np.float32)
     if np.mean(difference**3) > 0:
         image = ImageOps.invert(image)
-    # The paper without the ink: what is light grows by 80 pixels, so that strokes vanish. Then what
-    # is dark grows by 80, so that large dark areas, such as a desk, get their old outline back.
-    # This is a closing (Serra, 1982): dilations, and then as many of the negative. For all 160, the
-    # grey at the edge of the picture is taken to go on outside.
+    # The paper without the ink. (A single grey would not do, since there are shadows.) What is
+    # light grows by 80 pixels, so that strokes vanish. Then what is dark grows by 80, so that large
+    # dark areas, such as a desk, get their old outline back. This is a closing (Serra, 1982):
+    # dilations, and then as many of the negative. The grey at the edge of the picture is taken to
+    # go on outside, for these 160 pixels.
     grey = np.pad(np.asarray(image), 160, mode="edge")
     paper = grey
     for _ in range(80):
@@ -1661,7 +1665,8 @@ def stroke_width(ink):
 
     A stroke w wide and l long has the area w l and an outline about 2 l long, so w is twice the
     area, divided by the outline. The area is the sum of the ink. The outline is where ink changes
-    to paper: its length is the sum, over all pixels, of the length of the ink's gradient there.
+    to paper, and its length the sum, over all pixels, of how much it changes: downwards and across,
+    put together by Pythagoras (hypot).
     """
     framed = np.pad(ink, 1)
     down = framed[1:, 1:] - framed[:-1, 1:]
@@ -1688,8 +1693,8 @@ def keep_digit(ink):
     # bincount adds up the ink of the pixels with the number 0 (none: these are paper), 1, 2, ...
     amounts = np.bincount(numbers.ravel(), weights=np.asarray(ink_map).ravel())
 
-    # What hangs on the edge is a desk, a finger, or a ruled line. It is left out, unless there is
-    # hardly anything else: then the digit itself hangs on the edge.
+    # What hangs on the edge is a strip of the desk, a finger, or a ruled line. It is left out,
+    # unless there is hardly anything else: then the digit itself hangs on the edge.
     on_edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     inside = amounts.copy()
     inside[on_edge] = 0
@@ -1729,7 +1734,7 @@ def as_mnist(ink):
     while stroke_width(ink) < 0.12 * max(ink.shape):
         ink = dilate(np.pad(ink, 1))
     # As MNIST's authors did (LeCun et al., 1998), fit the digit into 20x20 pixels, and bring its
-    # centre of mass to the middle: row 14 and column 14, counted from 0.
+    # centre of mass to row 14 and column 14, counted from 0.
     image = Image.fromarray(ink.astype(np.uint8))
     box = np.asarray(scaled(image.crop(image.getbbox()), 20), dtype=np.float32)
     height, width = box.shape
@@ -1767,7 +1772,7 @@ def draw_window(params):
     fig.subplots_adjust(left=0.02, right=0.96, bottom=0.16, top=0.9, wspace=0.12)
     sheet = Image.new("L", (280, 280))  # 0 is paper, 255 ink
     pen = ImageDraw.Draw(sheet)
-    stroke = []  # where the pen has been since the left button went down
+    stroke = []  # where the pen has been since it came down on the paper
 
     sheet_shown = paper.imshow(sheet, cmap="Greys", vmin=0, vmax=255)
     paper.set(title="draw a digit here", xticks=[], yticks=[])
@@ -2030,11 +2035,11 @@ def is_mnist_file(path):
     To believe it saves 0.2 s, the time to unpack all four files. load_mnist unpacks them anyway,
     and then gzip checks whether the CRC-32 is right.
     """
-    content = path.read_bytes()
+    data = path.read_bytes()
     if path.suffix == ".gz":
-        crc = int.from_bytes(content[-8:-4], "little")  # the last 4 bytes are the length
+        crc = int.from_bytes(data[-8:-4], "little")  # the last 4 bytes are the length
     else:
-        crc = zlib.crc32(content)
+        crc = zlib.crc32(data)
     return crc == CRC32[path.stem]
 
 
@@ -2097,9 +2102,9 @@ def save_file(folder, name, packed):
 def fetch(folder):
     """Make sure that `folder` holds the four files; return their paths, and whether it is MNIST.
 
-    Files that are missing are downloaded, but not if one that is there is not MNIST's. Raises
-    ConnectionError, which is an OSError, if that fails; other OSErrors if files cannot be read or
-    saved; and UserError if they are damaged or too few.
+    MNIST's files are downloaded if they are missing; those of other data must all be there. Raises
+    ConnectionError if no mirror helps; another OSError if files cannot be read or saved; UserError
+    if they are damaged or too few.
     """
     there = []
     if folder.is_dir():
@@ -2129,11 +2134,11 @@ def fetch(folder):
 def load_checked(folder, paths):
     """Return what load_mnist returns for `folder`, whose files have these `paths`.
 
-    Raises UserError, which names the file, if one is damaged.
+    Raises UserError if a file is damaged, and names it, or if images and labels do not match.
     """
     try:
         X, y, X_test, y_test = load_mnist(folder)
-    except (OSError, EOFError, zlib.error):  # in a packed file is damage; but in which?
+    except (OSError, EOFError, zlib.error):  # a packed file is damaged, but which?
         for path in paths:
             check_file(path)
         raise
@@ -2210,7 +2215,7 @@ def read_flags():
 
 # %%
 def explain(kind, error, trace):
-    """Print an error that the user can put right as one sentence, and any other as Python does.
+    """Print what the user can put right, or Ctrl-C, as one sentence, and all else as Python does.
 
     Python calls this instead of its own sys.excepthook, when an error ends the program.
     """
@@ -2219,7 +2224,7 @@ def explain(kind, error, trace):
     elif kind is KeyboardInterrupt:
         print("nn_from_scratch: stopped by Ctrl-C", file=sys.stderr)
         if not sys.flags.interactive:  # `python -i` goes on
-            sys.exit(130)
+            sys.exit(130)  # as shells expect it
     else:
         sys.__excepthook__(kind, error, trace)
 
@@ -2227,7 +2232,8 @@ def explain(kind, error, trace):
 def get_data(dataset, folder, rng):
     """Return X (784, m), y (m,), X_test, y_test and the name of the data.
 
-    `dataset` is "mnist", "drawn", or "auto". Raises UserError if the files cannot be had, or used.
+    `dataset` is "mnist", "drawn", or "auto". Raises UserError if files cannot be used or, for
+    "mnist", cannot be had.
     """
     if dataset != "drawn":
         try:
@@ -2238,7 +2244,7 @@ def get_data(dataset, folder, rng):
                 raise UserError(f"{advice}, or use --dataset drawn") from None
             print(advice)
             print("training on digits drawn by the script: accuracy not comparable with MNIST's")
-        except OSError as error:
+        except OSError as error:  # any other than a ConnectionError, which is one too
             advice = "mend that, or name another folder with --data"
             raise UserError(f"{folder} cannot be used ({error}): {advice}") from None
         else:
