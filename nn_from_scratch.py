@@ -1788,7 +1788,8 @@ def draw_window(params):
         a = np.zeros(10)
         if sheet.getbbox():  # there is ink
             x = as_mnist(np.asarray(sheet))
-            a = probabilities(params, x)[:, 0]
+            A2 = probabilities(params, x)  # (10, 1)
+            a = A2[:, 0]
         sheet_shown.set_data(sheet)
         x_shown.set_data(x.reshape(28, 28))
         for bar, probability in zip(a_shown, a):
@@ -2323,7 +2324,8 @@ if __name__ == "__main__":
 
     # Chapter 3, forward: the first test image, and what the untrained network makes of it.
     print(f"the first test image, a {y_test[0]}, before training:")
-    print(text_picture(X_test[:, 0], probabilities(params, X_test[:, :1])[:, 0]))
+    A2 = probabilities(params, X_test[:, :1])
+    print(text_picture(X_test[:, 0], A2[:, 0]))
 
     # Chapter 4, the loss.
     loss, share = evaluate(params, X_val, y_val)
