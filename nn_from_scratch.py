@@ -110,8 +110,8 @@ import numpy as np
 # that is named, for the seeds 0, 1 and 2, and the mean of the three results follows. The result is
 # the **accuracy**, the share of validation images that is read correctly, unless another is named.
 # (A **seed** fixes all random numbers of a run.) With no change it is 93.2%. The single runs gave
-# 92.8, 94.2 and 92.5%: so much is chance. Smaller differences between single runs prove nothing,
-# and between means those below half a point prove little.
+# 92.8, 94.2 and 92.5%: so much is chance. Hence between single runs, differences below two points
+# prove nothing; between means of three, differences below one point prove little.
 #
 # **Which 5,000?** They are drawn at random. The last 5,000 would be a bad choice: measured on
 # these, 95.3%, though the networks are no better: on the test images 94.3% instead of 94.2%. The
@@ -184,7 +184,7 @@ def one_hot(y, n_classes=10):
 # %% [markdown]
 # ### Exercises
 #
-# Answers to those on paper stand at the end of chapter 8.
+# Answers stand at the end of chapter 8.
 #
 # 1. (Prove.) Column s of W X is W times column s of X, for any W and X that can be multiplied.
 # 2. (On paper.) A = np.arange(12).reshape(3, 2, 2) are three images of 2x2. Write down
@@ -560,10 +560,10 @@ def evaluate(params, X, y):
 #
 #     dA_k/dZ_i = (0 - exp(Z_k) exp(Z_i)) / total^2 = -A_k A_i
 #
-# These derivatives, as a matrix, are the **Jacobian** of softmax: a diagonal of A, minus A A^T. It
-# is symmetric, and its product with dL/dA is what follows. Since L = -(sum_k Y_k log A_k), the
-# slope dL/dA_k is -Y_k / A_k. Ten paths lead from Z_i to L, one through each A_k. The one of k = i
-# gives
+# These derivatives, as a matrix, are the **Jacobian** of softmax: the matrix with A on its diagonal
+# and 0 elsewhere, minus A A^T. It is symmetric, and its product with dL/dA is what follows. Since
+# L = -(sum_k Y_k log A_k), the slope dL/dA_k is -Y_k / A_k. Ten paths lead from Z_i to L, one
+# through each A_k. The one of k = i gives
 #
 #     (-Y_i / A_i) (A_i - A_i A_i) = -Y_i + Y_i A_i
 #
@@ -577,7 +577,8 @@ def evaluate(params, X, y):
 #
 # ### Step 2. The weights and biases of the output layer: dW2, db2
 #
-# Z2[i] = (sum_j W2[i, j] A1[j]) + b2[i]. The weight W2[i, j] is in Z2[i] only, multiplied by A1[j]:
+# Z2[i], the Z_i of step 1, is (sum_j W2[i, j] A1[j]) + b2[i]. The weight W2[i, j] is in Z2[i] only,
+# multiplied by A1[j]:
 #
 #     dL/dW2[i, j] = dZ2[i] A1[j]     blame of the score, times what came in by this weight
 #     dL/db2[i]    = dZ2[i]           the same, with 1 in place of A1[j]
@@ -998,8 +999,8 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # above 0 as below. Then ReLU makes half of the squares 0, and the mean of x^2 is half that of u^2.
 # So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
 # v = 2 / n it stays the same (He et al., 2015). With many layers the factors multiply: after ten
-# with half that v, about 1 / 2^10 is left. (Tried with 1,000 units in each: 0.63 with
-# v = 2 / n, by chance not 1, and 0.001 with v = 1 / n.)
+# with half that v, about 1 / 2^10 is left. (Tried once with 1,000 units in each: 0.63 with
+# v = 2 / n, as no factor is exactly 1, and 0.001 with v = 1 / n.)
 #
 # The mean square of the blame is multiplied likewise on its way back, with the number of units
 # above for n. In deep networks it may fade or blow up: the **vanishing** or **exploding gradient**.
@@ -1242,8 +1243,8 @@ def confusion_matrix(predictions, y, n_classes=10):
 # `params`, `history`, `X_test` and `y_test` are at hand. (Close the window of the picture first.)
 #
 # - `accuracy(predict(params, np.roll(X_test, 2, axis=0)), y_test)` moves the images 2 pixels to the
-#   right (ink that leaves them comes in again on the left). How far until half of the answers are
-#   wrong? And up or down, by 28 * 2?
+#   right (ink that leaves them comes in on the left, a row lower). How far until half of them are
+#   read wrongly? And up or down, by 28 * 2?
 # - `plt.figure(); plt.imshow(params[0][4].reshape(28, 28)); plt.show()` shows hidden unit 4. Which
 #   images turn it on most? `Z1, A1, Z2, A2 = forward_prop(params, X_test)` gives you A1.
 # - `W1, b1, W2, b2 = params; b1 = b1.copy(); b1[4] = -1000` switches it off, in a copy. Which
@@ -1347,7 +1348,6 @@ from urllib.request import urlopen
 
 import matplotlib.pyplot as plt
 from matplotlib.backend_bases import FigureCanvasBase
-from matplotlib.ticker import LogLocator
 from PIL import Image, ImageDraw, ImageFilter, ImageOps  # Pillow, which Matplotlib brings with it
 
 
@@ -1387,6 +1387,7 @@ def plot_confusion(ax, counts):
     """Show confusion_matrix's counts: the darker a mistake, the more frequent it is."""
     mistakes = counts.copy()
     np.fill_diagonal(mistakes, 0)
+    # The darkest colour would hide black numbers: 1.5 keeps clear of it.
     ax.imshow(mistakes, cmap="Oranges", vmax=1.5 * mistakes.max() + 1)
     for (true, read_as), count in np.ndenumerate(counts):
         if count > 0:
@@ -1459,7 +1460,7 @@ def draw_page(title, history, W1, dead, X, y, A2, own_digits):
     ax.axhline(np.log(10), color="black", linestyle=":", label="chance level, log 10")
     plot_curves(ax, loss, val_loss)
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
+    ax.yaxis.get_major_locator().set_params(subs=[1, 2, 5])
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     ax.set_title("Loss after each epoch", fontsize=10)
@@ -1625,7 +1626,8 @@ def find_ink(image):
     image = image.filter(ImageFilter.GaussianBlur(1))  # the grain of paper and sensor
     # Is the ink light? Compare each pixel with what is around it. Ink covers little and differs
     # much, paper covers much and differs little. The cube lets the large differences decide, and
-    # keeps their sign: if the mean is positive, the ink is lighter.
+    # keeps their sign: if the mean is positive, the ink is lighter. (With more than 18 pixels, bold
+    # pens are judged better, and sheets on dark desks worse.)
     around = image.filter(ImageFilter.GaussianBlur(18))
     difference = np.asarray(image, dtype=np.float32) - np.asarray(around, dtype=np.float32)
     if np.mean(difference**3) > 0:
@@ -1738,8 +1740,8 @@ def as_mnist(ink):
     image = Image.fromarray(ink.astype(np.uint8))
     box = np.asarray(scaled(image.crop(image.getbbox()), 20), dtype=np.float32)
     height, width = box.shape
-    centre_row = (np.arange(height) @ box.sum(axis=1)) / box.sum()
-    centre_column = (np.arange(width) @ box.sum(axis=0)) / box.sum()
+    centre_row = np.average(np.arange(height), weights=box.sum(axis=1))
+    centre_column = np.average(np.arange(width), weights=box.sum(axis=0))
     top = int(np.clip(np.round(14 - centre_row), 0, 28 - height))
     left = int(np.clip(np.round(14 - centre_column), 0, 28 - width))
     x = np.zeros((28, 28), dtype=np.float32)
@@ -2089,14 +2091,14 @@ def download(name):
     raise ConnectionError(f"{name}.gz cannot be downloaded")
 
 
-def save_file(folder, name, packed):
-    """Write the bytes `packed` to the file `name`.gz in `folder`: all of them or nothing."""
-    folder.mkdir(exist_ok=True)
+def save_file(path, packed):
+    """Write the bytes `packed` to the file `path`: all of them or nothing."""
+    path.parent.mkdir(exist_ok=True)
     # Another run may be writing the same file. So each writes its own, and renames it when whole.
-    with tempfile.TemporaryDirectory(dir=folder) as own_folder:
-        whole = Path(own_folder) / f"{name}.gz"
+    with tempfile.TemporaryDirectory(dir=path.parent) as own_folder:
+        whole = Path(own_folder) / path.name
         whole.write_bytes(packed)
-        whole.replace(folder / f"{name}.gz")
+        whole.replace(path)
 
 
 # %%
@@ -2112,7 +2114,6 @@ def fetch(folder):
         there = [path.name for path in folder.iterdir() if path.is_file()]
     paths = []
     missing = []
-    is_mnist = True
     for name in CRC32:
         if f"{name}.gz" in there:
             paths.append(folder / f"{name}.gz")
@@ -2120,16 +2121,17 @@ def fetch(folder):
             paths.append(folder / name)
         else:
             missing.append(name)
-    for path in paths:
-        if not is_mnist_file(path):
-            check_file(path)
-            is_mnist = False
-    if missing and not is_mnist:
+    others = [path for path in paths if not is_mnist_file(path)]
+    for path in others:
+        check_file(path)
+    if missing and others:
         raise UserError(f"{folder} holds other data than MNIST, and lacks {' and '.join(missing)}")
     for name in missing:
-        save_file(folder, name, download(name))
-        paths.append(folder / f"{name}.gz")
-    return paths, is_mnist
+        packed = download(name)
+        path = folder / f"{name}.gz"
+        save_file(path, packed)
+        paths.append(path)
+    return paths, not others
 
 
 def load_checked(folder, paths):
