@@ -8,39 +8,38 @@ the check itself can fail. The other parts hold the script, and the README, to w
 
 import os
 
-# Before NumPy is imported: in two threads, tiny products wait for each other.
+# Before NumPy is imported: in two threads, tiny products wait for each other. And whatever a broken
+# script may try, nothing here reaches the internet, only the mirrors that a test starts itself.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.update(https_proxy="http://127.0.0.1:9", no_proxy="127.0.0.1")
 
 import ast
+import builtins
 import contextlib
 import copy
 import doctest
-import email.message
 import functools
 import gzip
-import hashlib
-import http.client
+import http.server
 import inspect
 import io
 import re
-import runpy
 import shutil
+import socket
 import subprocess
 import sys
-import textwrap
 import threading
+import time
 import types
-import urllib.error
-import urllib.request
-import urllib.response
 import zlib
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.backend_bases import KeyEvent, MouseEvent
-from PIL import Image, ImageDraw
+from matplotlib.backend_bases import FigureManagerBase, KeyEvent, MouseEvent
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image, ImageDraw, ImageFilter
 
 import nn_from_scratch as nn
 
@@ -52,9 +51,21 @@ pytestmark = [
 HERE = Path(__file__).resolve().parent
 SCRIPT = Path(nn.__file__).read_text(encoding="utf-8")
 README = (HERE / "README.md").read_text(encoding="utf-8")
+FUNCTIONS = [node for node in ast.parse(SCRIPT).body if isinstance(node, ast.FunctionDef)]
 
 
 # --- 1. How to check a gradient -------------------------------------------------------------------
+#
+# The recipe, for this network or one of your own:
+#
+#     1. Measure. Move one parameter a little and see by how much the loss changes: its slope.
+#     2. Compare that with what the backward pass has derived, for every parameter, and with a
+#        tolerance that was chosen before.
+#     3. Break a line of the backward pass and see that the check finds it. Then mend the line.
+#
+# The third step is the one that is left out. A check that has never failed may be one that cannot.
+# What follows is the recipe step by step: how to measure (1.1), on which network (1.2), what counts
+# as equal (1.3), the right gradients (1.4), wrong ones (1.5), and the script's own check (1.6).
 #
 # 1.1 One slope, measured in three ways
 #
@@ -63,29 +74,14 @@ README = (HERE / "README.md").read_text(encoding="utf-8")
 #
 #     (f(x + d) - f(x - d)) / (2 d) = f'(x) + d^2 f'''(x) / 6 + ...
 #
-# There is another way, the complex step (Squire and Trapp, 1998). Move x by an imaginary step, 1j d
-# in Python, where 1j * 1j = -1. The series becomes
+# There is another way, the complex step (Squire and Trapp, 1998): move x by an imaginary step i d,
+# where i * i = -1. The series becomes
 #
-#     f(x + 1j d) = f(x) + 1j d f'(x) - d^2 f''(x) / 2 - 1j d^3 f'''(x) / 6 + ...
+#     f(x + i d) = f(x) + i d f'(x) - d^2 f''(x) / 2 - i d^3 f'''(x) / 6 + ...
 #
 # All derivatives are real numbers, so the imaginary part, divided by d, is f'(x) - d^2 f'''(x) / 6
-# and so on. (NumPy's exp and log take complex numbers.) These are the errors of both methods, and
-# of the central difference also in float32 (`python -m pytest -s -k one_slope` prints the table):
-#
-#     d        central, float64    central, float32    complex step
-#     1e-01             1.5e-04             1.5e-04         1.5e-04
-#     1e-03             1.5e-08             7.7e-06         1.5e-08
-#     1e-05             1.0e-11             3.9e-03         1.5e-12
-#     1e-08             1.7e-09             7.3e-01         0.0e+00
-#     1e-12             2.3e-05             7.3e-01         0.0e+00
-#     1e-30             7.3e-01             7.3e-01         0.0e+00
-#
-# At d = 0.1 all are off by 0.1^2 f'''(1) / 6 in size, where f'''(1) = -0.0909. That falls with d^2.
-# The complex step subtracts nothing, so its error falls until only rounding is left. The central
-# difference turns back: it subtracts two numbers that agree in more and more of their 16 digits,
-# and divides their rounding errors by less and less. (In the end x + d is x, the difference is 0,
-# and the error is the whole slope.) Its best d is near 1e-5. In float32, with 7 digits, nothing
-# here is better than 7e-6.
+# and so on. That holds where f is analytic: made of what has such a series for complex numbers too,
+# as sums, products, exp and log have. NumPy computes them with complex numbers; i is 1j in Python.
 
 
 def central_difference(f, x, d):
@@ -96,51 +92,63 @@ def complex_step(f, x, d):
     return f(x + 1j * d).imag / d
 
 
-def test_one_slope_measured_in_three_ways():
+# How far each is from the true slope, the central difference also in float32.
+ERRORS = [
+    # d    central difference  in float32  complex step
+    (1e-1, 1.5e-4, 1.5e-4, 1.5e-4),
+    (1e-3, 1.5e-8, 7.7e-6, 1.5e-8),
+    (1e-5, 1.0e-11, 3.9e-3, 1.5e-12),
+    (1e-8, 1.7e-9, 7.3e-1, 0),
+    (1e-12, 2.3e-5, 7.3e-1, 0),
+    (1e-30, 7.3e-1, 7.3e-1, 0),
+]
+
+# At d = 0.1 all are off by 0.1^2 f'''(1) / 6 in size, where f'''(1) = -0.0909. That falls with d^2.
+# The complex step subtracts nothing, so its error falls until only rounding is left. The central
+# difference turns back: it subtracts two numbers that agree in more and more of their 16 digits,
+# and divides their rounding errors by less and less. In the end x + d is x, the difference is 0,
+# and the error is the whole slope. Its best d is near 1e-5. In float32, with 7 digits, nothing
+# here is better than 7e-6.
+
+
+@pytest.mark.parametrize("d, central, central_in_float32, by_complex_step", ERRORS)
+def test_one_slope_measured_in_three_ways(d, central, central_in_float32, by_complex_step):
     def f(x):
         return np.log(1 + np.exp(x))
 
-    this_file = Path(__file__).read_text(encoding="utf-8")
-    quoted = re.findall(r"^#     (1e-\d+) +(\S+) +(\S+) +(\S+)$", this_file, re.MULTILINE)
-    assert len(quoted) == 6
     slope = 1 / (1 + np.exp(-1.0))
-    in_64_bits = np.array([1.0])
-    in_32_bits = np.array([1.0], dtype=np.float32)
-    print("\n    d        central, float64    central, float32    complex step")
-    for d, *errors_quoted in quoted:
-        errors = [
-            abs(central_difference(f, in_64_bits, float(d))[0] - slope),
-            abs(central_difference(f, in_32_bits, np.float32(d))[0] - slope),
-            abs(complex_step(f, in_64_bits, float(d))[0] - slope),
-        ]
-        print("    {}  {:16.1e}  {:18.1e}  {:14.1e}".format(d, *errors))
-        for error, error_quoted in zip(errors, errors_quoted):
-            # Rounding differs between computers; small errors may be 0 by luck: no lower bound.
-            assert error <= 30 * float(error_quoted) + 1e-15
-            if float(error_quoted) > 1e-4:
-                assert error >= float(error_quoted) / 10
+    for said, measured in [
+        (central, central_difference(f, np.float64(1), d)),
+        (central_in_float32, central_difference(f, np.ones(1, np.float32), np.float32(d))[0]),
+        (by_complex_step, complex_step(f, np.float64(1), d)),
+    ]:
+        # Where only rounding is left, that differs between computers and may be 0 by luck.
+        assert abs(measured - slope) <= 30 * said + 1e-15
+        assert said < 1e-4 or abs(measured - slope) >= said / 3
 
 
 # So the complex step is the better referee, and the central difference the more familiar one, which
 # the script uses. Here we use both: a mistake in one way of measuring is found by the other. What
-# breaks the complex step is all that loses the imaginary part, such as abs(). NumPy's max and >
-# compare real parts first, so ReLU is safe unless Z1 is exactly 0. The maximum that is subtracted
+# breaks the complex step is all that is not analytic, such as abs(), which loses the imaginary
+# part. ReLU is not analytic either, but its two halves are, and NumPy's max and > compare real
+# parts first, so the right half is taken unless Z1 is exactly 0. The maximum that is subtracted
 # from the scores does no harm: whatever one subtracts from all of them, the loss stays the same.
 #
 # 1.2 The network to measure, and its corners
 #
 # At Z1 = 0 ReLU has a corner. Where a step carries Z1 across it, the central difference mixes two
-# slopes, and a right gradient seems wrong. A step d in W1 moves Z1 by d times a pixel, so no Z1 may
-# be as close to 0 as that (twice that, to be safe). Two more things make a good network to measure.
-# Each hidden unit is on (Z1 > 0) for some samples and off for others: a unit that is always off has
-# gradient 0, which hides most mistakes, and one that is always on hides those in the gate, Z1 > 0.
-# And b1 is not 0, or a gate taken from W1 X instead of Z1 would pass.
+# slopes, and a right gradient seems wrong. A step d in W1 moves Z1 by d times an input, one in b1
+# moves it by d itself, so no Z1 may be as close to 0 as that (twice that, to be safe). Two more
+# things make a good network to measure. Each hidden unit is on (Z1 > 0) for some samples and off
+# for others: a unit that is always off has gradient 0, which hides most mistakes, and one that is
+# always on hides those in the gate, Z1 > 0. And b1 is not 0, or a gate taken from W1 X instead of
+# Z1 would pass.
 
 STEP = 1e-5  # of the central difference, from the table in 1.1
 
 
-def problem(seed=0, n_in=784, n_hidden=10, n_classes=10, m=24, steps=0):
-    """Return params, X, Y to check a gradient on, after `steps` steps of training."""
+def problem(seed=0, n_in=784, n_hidden=10, n_classes=10, m=24):
+    """Return params, X, Y to check a gradient on."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_in, m))
     Y = nn.one_hot(rng.integers(0, n_classes, m), n_classes=n_classes)
@@ -149,19 +157,12 @@ def problem(seed=0, n_in=784, n_hidden=10, n_classes=10, m=24, steps=0):
     W2 = rng.standard_normal((n_classes, n_hidden)) / np.sqrt(n_hidden)
     b2 = rng.standard_normal((n_classes, 1)) / 5
     params = W1, b1, W2, b2
-    for _ in range(steps):
-        params = nn.update_params(params, gradient(params, X, Y), 0.05)
 
     Z1, A1, Z2, A2 = nn.forward_prop(params, X)
     on = Z1 > 0
     assert on.any(axis=1).all() and not on.all(axis=1).any(), "a unit is always on or always off"
-    assert np.abs(Z1).min() > 2 * STEP * np.abs(X).max(), "a step could cross a corner of ReLU"
+    assert np.abs(Z1).min() > 2 * STEP * max(1, np.abs(X).max()), "a step could cross a corner"
     return params, X, Y
-
-
-def gradient(params, X, Y, backward_prop=nn.backward_prop):
-    """Return the gradient as backward_prop derives it."""
-    return backward_prop(params, X, Y, nn.forward_prop(params, X))
 
 
 def complex_gradient(loss, arrays):
@@ -180,13 +181,16 @@ def complex_gradient(loss, arrays):
 
 # 1.3 What counts as wrong
 #
-# We call a gradient right if the largest error of its entries, divided by the largest slope that
-# was measured, is below a tolerance: some ten times what the method itself gets wrong. The complex
-# step only rounds: 1e-16 in each number, some 1e-15 after sums over samples and classes. 1e-14
-# leaves a margin. The table in 1.1 gives the central difference 1e-11 for a loss and a slope near
-# 1. Here the loss is 1 to 3, and the largest slopes are 0.06 to 0.3, so the same rounding weighs up
-# to 50 times as much: 5e-10. We ask for 1e-8. Loosening a tolerance until a check passes is how
-# wrong gradients get through.
+# We call an array of the gradient right if the largest error of its entries, divided by the largest
+# of the measured slopes, is at most a tolerance. (Why not entry by entry? A slope near 0 is the sum
+# of terms that nearly cancel, and keeps the rounding errors of all of them: divided by itself, even
+# a right one would look wrong.) A tolerance has to be somewhat larger than what the measurement
+# itself gets wrong, and no more. The complex step only rounds, 1e-16 in each number: on the network
+# of 1.4 it is off by 9e-16 at most. We ask for 1e-14. The table in 1.1 gives the central difference
+# 1e-11 for a loss and a slope near 1. Here the loss is 2.6 and the largest slopes are 0.1 to 0.3,
+# so the same rounding weighs more: 3e-10. We ask for 1e-8, thirty times as much, since the rounding
+# of other processors may be worse. Loosening a tolerance until a check passes is how wrong
+# gradients get through.
 
 COMPLEX_STEP = 1e-14
 DIFFERENCE = 1e-8
@@ -194,22 +198,22 @@ NAMES = ("dW1", "db1", "dW2", "db2")
 
 
 def wrong_gradients(grads, measured, tolerance):
-    """Return the names of the gradients that are not what was measured. A nan is never right."""
+    """Return the names of the gradients that are not what was measured."""
     assert len(grads) == len(measured) == len(NAMES), f"{len(grads)} and {len(measured)} gradients"
     wrong = set()
     for name, dP, M in zip(NAMES, grads, measured):
-        same_shape = np.shape(dP) == M.shape
-        # A nan makes <= False, and an infinite M makes < False.
-        right = same_shape and np.abs(dP - M).max() <= tolerance * np.abs(M).max() < np.inf
-        if not right:
+        if np.shape(dP) != M.shape:
+            wrong.add(name)
+            continue
+        error = np.abs(dP - M).max()
+        if not np.isfinite(error) or error > tolerance * np.abs(M).max():
             wrong.add(name)
     return wrong
 
 
 def test_the_comparison_itself():
     params, X, Y = problem(0, 5, 4, 3)
-    grads = gradient(params, X, Y)
-    dW1, db1, dW2, db2 = grads
+    grads = dW1, db1, dW2, db2 = nn.backward_prop(params, X, Y, nn.forward_prop(params, X))
     nans = [dP * np.nan for dP in grads]
     assert wrong_gradients(grads, grads, 0) == set()
     assert wrong_gradients(nans, grads, 1) == wrong_gradients(grads, nans, 1) == set(NAMES)
@@ -221,37 +225,23 @@ def test_the_comparison_itself():
 
 # 1.4 Right gradients pass
 #
-# All 7,960 entries of a network of the real size, by both methods; then other sizes, before and
-# after some training.
-
-
-def measured_in_both_ways(params, X, Y):
-    by_complex_step = complex_gradient(lambda arrays: nn.mean_loss(arrays, X, Y), params)
-    return by_complex_step, nn.measure_gradient(params, X, Y)
+# All 7,960 entries of a network of the real size, by both methods.
 
 
 @pytest.fixture(scope="module")
 def measured_problem():
-    """A 784-10-10 network and its gradient measured in both ways, for tests that name it."""
+    """A 784-10-10 network and its gradient measured in both ways, each with its tolerance."""
     params, X, Y = problem(seed=3)
-    return params, X, Y, *measured_in_both_ways(params, X, Y)
+    by_complex_step = complex_gradient(lambda arrays: nn.mean_loss(arrays, X, Y), params)
+    by_difference = nn.measure_gradient(params, X, Y)
+    return params, X, Y, [(by_complex_step, COMPLEX_STEP), (by_difference, DIFFERENCE)]
 
 
 def test_right_gradients_pass(measured_problem):
-    params, X, Y, by_complex_step, by_difference = measured_problem
-    grads = gradient(params, X, Y)
-    assert wrong_gradients(grads, by_complex_step, COMPLEX_STEP) == set()
-    assert wrong_gradients(grads, by_difference, DIFFERENCE) == set()
-
-
-@pytest.mark.parametrize("n_in, n_hidden, n_classes", [(5, 4, 3), (30, 20, 10)])
-@pytest.mark.parametrize("steps", [0, 20])
-def test_right_gradients_pass_at_other_sizes(n_in, n_hidden, n_classes, steps):
-    params, X, Y = problem(2, n_in, n_hidden, n_classes, steps=steps)
-    grads = gradient(params, X, Y)
-    by_complex_step, by_difference = measured_in_both_ways(params, X, Y)
-    assert wrong_gradients(grads, by_complex_step, COMPLEX_STEP) == set()
-    assert wrong_gradients(grads, by_difference, DIFFERENCE) == set()
+    params, X, Y, both = measured_problem
+    grads = nn.backward_prop(params, X, Y, nn.forward_prop(params, X))
+    for measured, tolerance in both:
+        assert wrong_gradients(grads, measured, tolerance) == set()
 
 
 def test_at_the_corner_the_gate_is_closed():
@@ -264,35 +254,120 @@ def test_at_the_corner_the_gate_is_closed():
 
 # 1.5 Wrong gradients fail
 #
-# A check that has never failed may be one that cannot. Chapter 5 of the script has a table of wrong
-# lines. Each is put in place of the line of backward_prop with the same left side, and just the
-# gradients that are computed from it must be found wrong, by both methods (those of the two sums
-# without an axis by their shape).
+# Now the third step of the recipe. Chapter 8 of the script has a table of wrong lines. Each is put in
+# place of the line of backward_prop with the same left side (by wrong_backward_prop, below), and
+# just the gradients that are computed from it must be found wrong, by both methods (those of the
+# two sums without an axis by their shape).
 
 SPOILT_BY = {
-    "m": set(NAMES),
+    "m": {name for name in NAMES if re.search(rf"^    {name} = .*/ m\b", SCRIPT, re.MULTILINE)},
     "dZ2": set(NAMES),
     "dW2": {"dW2"},
     "db2": {"db2"},
     "dZ1": {"dW1", "db1"},
+    "dW1": {"dW1"},
     "db1": {"db1"},
 }
 # A wrong line, two spaces or more, and its loss in training.
 WRONG_LINES = re.findall(r"^#     (\w+ = .+?)  +(?:nan|> ?\d+|\d+\.\d+) .*$", SCRIPT, re.MULTILINE)
+assert len(WRONG_LINES) >= 10, "the table of wrong lines was not found"
 
 
-def function_source(name, source=SCRIPT):
-    """Return the text of the function `name`."""
-    found = re.search(rf"^def {name}\(.*?(?=^\S|\Z)", source, re.MULTILINE | re.DOTALL)
-    return found.group().rstrip() + "\n"
+@pytest.mark.parametrize("line", WRONG_LINES)
+def test_wrong_lines_fail(measured_problem, line):
+    params, X, Y, both = measured_problem
+    grads = wrong_backward_prop(line)(params, X, Y, nn.forward_prop(params, X))
+    for measured, tolerance in both:
+        assert wrong_gradients(grads, measured, tolerance) == SPOILT_BY[line.split(" = ")[0]]
+
+
+# Such mistakes are large. The next ones are small, the last as small as three times the tolerance:
+# with a looser one it would pass.
+
+
+def test_small_mistakes_fail(measured_problem):
+    params, X, Y, both = measured_problem
+    grads = nn.backward_prop(params, X, Y, nn.forward_prop(params, X))
+    for place, name in enumerate(NAMES):
+        for (measured, tolerance), small in zip(both, (3e-14, 3e-8)):
+            one_entry, one_column, just_above = [grads[place].copy() for _ in range(3)]
+            one_entry[-1, -1] *= 1.001
+            one_column[:, 0] = 0
+            just_above[0, 0] += small * np.abs(just_above).max()
+            for wrong in (one_entry, one_column, just_above):
+                with_one_wrong = [*grads[:place], wrong, *grads[place + 1 :]]
+                assert wrong_gradients(with_one_wrong, measured, tolerance) == {name}
+
+
+# 1.6 The check that the script gives its readers
+#
+# gradient_errors must not be fooled by float32 or by nan; check_gradient, which prints its errors
+# for a small network, must say no to each wrong line, to nan, and to a mistake of 3e-8.
+
+
+def test_gradient_errors_cannot_be_fooled(monkeypatch):
+    params, X, Y = problem(0, 5, 4, 3)
+    in_32_bits = [P.astype(np.float32) for P in params]
+    assert max(nn.gradient_errors(in_32_bits, X.astype(np.float32), Y)) < 1e-9
+    dW1, db1, dW2, db2 = nn.backward_prop(params, X, Y, nn.forward_prop(params, X))
+    for returned, errors in [  # what backward_prop returns, and the errors that must be reported
+        ((dW1, db1, dW2 + 0.25 * (dW2 == dW2.max()), db2), [0, 0, 0.25, 0]),
+        ((dW1 - 0.25, db1, dW2, db2 * np.nan), [0.25, 0, 0, np.nan]),
+    ]:
+        monkeypatch.setattr(nn, "backward_prop", lambda *args, returned=returned: returned)
+        np.testing.assert_allclose(nn.gradient_errors(params, X, Y), errors, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "line", ["", *(f"d{P} = d{P} + {d}" for P in ("W1", "b2") for d in ("3e-8", "np.nan"))]
+)
+def test_check_gradient(line):
+    assert check_says(with_lines_at_the_end(BACK, line)) is (line == "")
+
+
+@pytest.mark.parametrize("line", [*WRONG_LINES, "dZ1 = (W2.T @ dZ2) * (W1 @ X > 0)"])
+def test_check_gradient_finds_each_wrong_line(line):
+    """Also a gate without its bias. W2 without .T is an error there: the shapes do not fit."""
+    if line.startswith("dZ1 = (W2 @"):
+        with pytest.raises(ValueError):
+            check_says(with_line(BACK, line))
+    else:
+        assert check_says(with_line(BACK, line)) is False
+
+
+# --- What the other parts need --------------------------------------------------------------------
+
+FILES = list(nn.CRC32)
+
+
+def function_source(name):
+    """Return the text of the script's function `name`."""
+    (found,) = [node for node in FUNCTIONS if node.name == name]
+    return "\n".join(SCRIPT.splitlines()[found.lineno - 1 : found.end_lineno]) + "\n"
 
 
 def with_line(source, line):
     """Return `source` with `line` in place of the one with the same left side."""
-    left, right = line.split(" = ", 1)
+    left = line.split(" = ")[0]
     changed, count = re.subn(rf"^    {left} = .*$", f"    {line}", source, flags=re.MULTILINE)
     assert count == 1, line
     return changed
+
+
+def with_lines_at_the_end(source, *lines):
+    """Return the text of a function with more lines before its return."""
+    more = "".join(f"    {line}\n" for line in lines)
+    return re.sub(r"^    return ", f"{more}    return ", source, flags=re.MULTILINE)
+
+
+def with_values(**values):
+    """Return the script with other values of some of its constants."""
+    lines = SCRIPT.splitlines()
+    for node in ast.parse(SCRIPT).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id in values:
+            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+            lines[node.lineno - 1] = f"{node.targets[0].id} = {values[node.targets[0].id]!r}"
+    return "\n".join(lines)
 
 
 def wrong_backward_prop(line):
@@ -301,198 +376,158 @@ def wrong_backward_prop(line):
     return namespace["backward_prop"]
 
 
-@pytest.mark.parametrize("line", WRONG_LINES)
-def test_wrong_lines_fail(measured_problem, line):
-    params, X, Y, by_complex_step, by_difference = measured_problem
-    grads = gradient(params, X, Y, wrong_backward_prop(line))
-    expected = SPOILT_BY[line.split(" = ")[0]]
-    assert wrong_gradients(grads, by_complex_step, COMPLEX_STEP) == expected
-    assert wrong_gradients(grads, by_difference, DIFFERENCE) == expected
+def changed_script(*changes):
+    """Return the script as a module in which the functions in `changes`, texts, replace others."""
+    module = types.ModuleType("changed")
+    source = SCRIPT
+    for change in changes:
+        name = re.match(r"def (\w+)", change).group(1)
+        source = source.replace(function_source(name), change)
+    exec(compile(source, "changed script", "exec"), vars(module))
+    module.source = source
+    return module
 
 
-def test_there_are_eleven_wrong_lines():
-    assert len(WRONG_LINES) == 11
+def check_says(*changes):
+    """Return what check_gradient() says in a copy of the script with these `changes`."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        says = changed_script(*changes).check_gradient()
+    assert len(re.findall(r"[\d.]+|inf|nan", out.getvalue())) >= 4  # an error for each parameter
+    return says
 
 
-# Three smaller mistakes, made in the gradient itself.
-
-
-def test_small_mistakes_fail(measured_problem):
-    params, X, Y, by_complex_step, by_difference = measured_problem
-    dW1, db1, dW2, db2 = gradient(params, X, Y)
-    one_entry, one_pixel = dW1.copy(), dW1.copy()
-    one_entry[3, 400] *= 1.001
-    one_pixel[:, 400] = 0
-    for wrong in (one_entry, one_pixel, dW1 * 1.000001):
-        for measured, tolerance in ((by_complex_step, COMPLEX_STEP), (by_difference, DIFFERENCE)):
-            assert wrong_gradients((wrong, db1, dW2, db2), measured, tolerance) == {"dW1"}
-
-
-# 1.6 The check that the script gives its readers
-#
-# gradient_errors must not be fooled by float32, by nan, by wrong shapes, or by too few or
-# too many arrays. (For a network of your own: measure, compare, then break a line, and see that the
-# check finds it.)
-
-
-def test_gradient_errors_cannot_be_fooled(monkeypatch):
-    params, X, Y = problem(0, 5, 4, 3)
-    grads = dW1, db1, dW2, db2 = gradient(params, X, Y)
-    in_32_bits = [P.astype(np.float32) for P in params]
-    assert max(nn.gradient_errors(in_32_bits, X.astype(np.float32), Y)) < 1e-9
-    for returned, errors in [  # what backward_prop returns, and the errors that must be reported
-        ((dW1, db1, dW2 + 0.25 * (dW2 == dW2.max()), db2), [0, 0, 0.25, 0]),
-        ((dW1, db1 * np.nan, dW2, db2), [0, np.inf, 0, 0]),
-        ((dW1, db1, dW2, db2[:, 0]), [0, 0, 0, np.inf]),
-        ((dW1, db1, dW2.T, 0.0), [0, 0, np.inf, np.inf]),
-        ((dW1, db1), [np.inf] * 4),
-        ((dW1, db1, dW2, db2, db2), [np.inf] * 4),
-    ]:
-        monkeypatch.setattr(nn, "backward_prop", lambda *args, returned=returned: returned)
-        np.testing.assert_allclose(nn.gradient_errors(params, X, Y), errors, atol=1e-9)
-    monkeypatch.setattr(nn, "measure_gradient", lambda *args: [dP * np.nan for dP in grads])
-    monkeypatch.setattr(nn, "backward_prop", lambda *args: grads)
-    assert nn.gradient_errors(params, X, Y) == [np.inf] * 4
-
-
-# --- What the other parts need
-# ----------------------------------------------------------------------
-
-FILES = list(nn.CRC32)
+BACK = function_source("backward_prop")
 
 
 def call(function, *values):
-    """Call `function` with all arguments by name: it may insist on that."""
-    return function(**dict(zip(inspect.signature(function).parameters, values)))
+    """Call `function` with all arguments by name, and keep what it prints to ourselves."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return function(**dict(zip(inspect.signature(function).parameters, values)))
 
 
 def idx(array):
-    """The bytes of an IDX file with this array of small whole numbers."""
+    """Return the bytes of a gzipped IDX file with this array of small whole numbers."""
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return header + array.astype(np.uint8).tobytes()
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), 1)
 
 
 def block_images(y, rng):
-    """Images (m, 28, 28): for each digit a pattern of 7x7 blocks, none symmetric, and noise."""
-    patterns = np.random.default_rng(3).random((10, 7, 7)) < 0.15
-    large = patterns.repeat(4, axis=1).repeat(4, axis=2)
-    return 190 * large[y] + rng.integers(0, 30, (len(y), 28, 28))
+    """Images (m, 28, 28): for each digit a pattern of 7x7 blocks, none symmetric, and noise.
 
-
-def write_tiny(folder):
-    """Fill a folder with 240 training and 60 test images that are learnt in no time.
-
-    Some labels are wrong, so that the accuracy is below 100%.
+    That of another digit shines through. It may be the stronger one: nobody reads all of them.
     """
+    large = (np.random.default_rng(3).random((10, 7, 7)) < 0.15).repeat(4, axis=1).repeat(4, axis=2)
+    strength, of_another = rng.random((2, len(y), 1, 1))
+    another = rng.integers(0, 10, len(y))
+    images = np.maximum(100 * (1 + strength) * large[y], 160 * of_another * large[another])
+    return images + rng.integers(0, 25, (len(y), 28, 28))
+
+
+def write_small(folder):
+    """Fill a folder with 1,200 training and 300 test images. About 89% of them can be read."""
     rng = np.random.default_rng(0)
-    y = rng.permutation(np.arange(240) % 10)
-    y_test = np.arange(60) * 3 % 10
-    arrays = [block_images(y, rng), y, block_images(y_test, rng), y_test]
-    y[::11] = (y[::11] + 1) % 10
-    y_test[1::4] = (y_test[1::4] + 1) % 10
-    folder.mkdir(exist_ok=True)
-    for name, array in zip(FILES, arrays):
-        (folder / name).write_bytes(idx(array))
+    folder.mkdir()
+    for images, labels, m in ((FILES[0], FILES[1], 1200), (FILES[2], FILES[3], 300)):
+        y = rng.integers(0, 10, m)
+        (folder / f"{images}.gz").write_bytes(idx(block_images(y, rng)))
+        (folder / f"{labels}.gz").write_bytes(idx(y))
     return folder
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
+def small(tmp_path_factory):
     """A folder with a small data set in MNIST's form, that tests only read."""
-    return write_tiny(tmp_path_factory.mktemp("any") / "tiny data")
+    return write_small(tmp_path_factory.mktemp("any") / "small data")
 
 
-def run_process(*words, folder, input=None, **env):
-    """Run Python with `words` in `folder`; return its status, and what it printed."""
-    utf_8 = {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(folder)}
-    env = {**os.environ, "COLUMNS": "500", "MPLBACKEND": "", **utf_8, **env}
-    command = [sys.executable, *map(str, words)]
-    settings = {"capture_output": True, "text": True, "timeout": 300}
-    done = subprocess.run(command, check=False, cwd=folder, env=env, input=input, **settings)
-    return types.SimpleNamespace(status=done.returncode, out=done.stdout, err=done.stderr)
+@pytest.fixture(scope="module")
+def small_arrays(small):
+    """X, y, X_test, y_test of the small data, unpacked here and not by the script."""
+    arrays = []
+    for name in FILES:
+        content = gzip.decompress((small / f"{name}.gz").read_bytes())
+        if "images" in name:
+            images = np.frombuffer(content[16:], np.uint8).reshape(-1, 784)
+            arrays.append(images.T.astype(np.float32) / 255)
+        else:
+            arrays.append(np.frombuffer(content[8:], np.uint8).astype(int))
+    return arrays
 
 
-class Screen(io.TextIOWrapper):
-    """A standard stream that remembers what was printed."""
-
-    def __init__(self, encoding="utf-8"):
-        super().__init__(io.BytesIO(), encoding, newline="\n")
-
-    def text(self):
-        self.flush()
-        return self.buffer.getvalue().decode(self.encoding)
+def columns(X):
+    return {x.tobytes() for x in X.T}
 
 
-def run(folder, *flags, path=nn.__file__, argv=None, windows=False, encoding="utf-8"):
+def numbers_in(line):
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", line)]
+
+
+def alike(image, other):
+    return np.corrcoef(np.ravel(image), np.ravel(other))[0, 1]
+
+
+def bytes_in(folder):
+    """Return the names of all files in `folder`, with what they hold."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
+
+
+SETTINGS = ["--hidden", 14, "--epochs", 4, "--batch-size", 8, "--learning-rate", 0.1, "--seed", 5]
+
+# A display, as far as Matplotlib can tell: what is shown on it is remembered.
+SCREEN = types.ModuleType("screen")
+SCREEN.shown = []
+SCREEN.FigureCanvas = type("FigureCanvas", (FigureCanvasAgg,), {})
+SCREEN.FigureManager = type("FigureManager", (FigureManagerBase,), {})
+SCREEN.show = lambda *args, **kwargs: SCREEN.shown.append(plt.get_fignums())
+sys.modules["screen"] = SCREEN
+
+
+def run(folder, *flags, path=nn.__file__, on_screen=False):
     """Run the program in this process, in `folder`, with `flags`.
 
     Return its exit status, what it printed as `out` and `err`, the variables that it `left`, the
-    figures that were `shown`, and the numbers of the `figures` that were open at the end.
+    figures that were `shown`, and the `figures` that were open at the end.
     """
-    shown = []
-    out, err = Screen(encoding), Screen(encoding)
-    status, left, argv = 0, {}, argv or [path, *map(str, flags)]
+    out, err = io.StringIO(), io.StringIO()
+    status, left = 0, {"__name__": "__main__", "__file__": str(path)}
+    SCREEN.shown.clear()
+    plt.close("all")
+    plt.switch_backend("module://screen" if on_screen else "agg")
     with pytest.MonkeyPatch.context() as patch, np.errstate():
         patch.chdir(folder)
-        patch.setattr(sys, "argv", argv)
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        patch.setattr(sys, "excepthook", sys.__excepthook__)
+        patch.setattr(sys, "argv", [str(path), *map(str, flags)])
         patch.setenv("COLUMNS", "500")
-        patch.setattr(plt, "show", lambda: shown.extend(plt.get_fignums()))
-        if windows:
-            backends = ["TkAgg"]
-            patch.setattr(plt, "get_backend", lambda: backends[-1])
-            patch.setattr(plt, "switch_backend", backends.append)
-        plt.close("all")
-        try:
-            left = runpy.run_path(str(path), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code or 0
-        except BaseException as error:
-            status = 1
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                sys.excepthook(type(error), error, error.__traceback__)
+                exec(compile(Path(path).read_text(encoding="utf-8"), str(path), "exec"), left)
             except SystemExit as stop:
-                status = stop.code
+                status = stop.code or 0
+                if isinstance(status, str):  # Python prints it and leaves with 1
+                    print(status, file=sys.stderr)
+                    status = 1
+            except Exception as error:
+                status = f"a traceback: {error!r}"
     figures = [plt.figure(number) for number in plt.get_fignums()]
     plt.close("all")
-    texts = {"out": out.text(), "err": err.text()}
-    return types.SimpleNamespace(status=status, left=left, shown=shown, figures=figures, **texts)
+    for figure in figures:
+        FigureCanvasAgg(figure)  # so that it can be looked at without its window
+    plt.switch_backend("agg")
+    texts = {"out": out.getvalue(), "err": err.getvalue()}
+    return types.SimpleNamespace(
+        status=status, left=left, shown=SCREEN.shown[:], figures=figures, folder=folder, **texts
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_windows_and_no_internet():
-    def unreachable(self, url, *args, **kwargs):
-        raise urllib.error.URLError("no internet in the tests")
-
+def no_windows():
     plt.switch_backend("agg")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(urllib.request.OpenerDirector, "open", unreachable)
-        yield
 
 
-# --- 2. The lesson: its text, examples, exercises, and functions
-# ------------------------------------
+# --- 2. The lesson: examples, programs, formulas, exercises, functions ----------------------------
 
 LESSON = SCRIPT[: SCRIPT.index("**Here the lesson ends.**")]
+TEXT = " ".join(re.sub(r"^ *# ?", "", SCRIPT, flags=re.MULTILINE).split())  # on one line
 CHAPTERS = re.split(r"^# (?=## \d+\. )", LESSON, flags=re.MULTILINE)[1:]
-
-
-def code_in(text):
-    """Return the lines of code in a text of the script, whose comments are the prose."""
-    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-
-
-def indented_block(start, text=LESSON):
-    """Return the block of indented comment lines that begins with the line `start`."""
-    lines = text[text.index(f"#     {start}") :].splitlines()
-    block = []
-    for line in lines:
-        if line != "#" and not line.startswith("#     "):
-            break
-        block.append(line[6:])
-    return "\n".join(block).strip("\n") + "\n"
 
 
 def run_examples(text):
@@ -510,112 +545,52 @@ def run_examples(text):
 
 
 def test_examples_in_the_text():
-    """Each chapter can be typed alone, but for chapter 6, which goes on where 5 ends."""
-    assert len(CHAPTERS) == 8
-    texts = [*CHAPTERS[:4], CHAPTERS[4] + CHAPTERS[5], *CHAPTERS[6:]]
-    assert sum(run_examples(text)[0] for text in texts) > 45
+    """Those of a round build on each other: chapters 1 to 4, without a hidden layer, and 5 to 9."""
+    assert len(CHAPTERS) == 9
+    n_examples = [run_examples("".join(chapters))[0] for chapters in (CHAPTERS[:4], CHAPTERS[4:])]
+    assert min(n_examples) > 10 and doctest.testmod(nn).failed == 0
 
 
-def test_examples_in_docstrings():
-    results = doctest.testmod(nn)
-    assert results.failed == 0 and results.attempted == 6
+IMPORTS = [n for n in ast.walk(ast.parse(LESSON)) if isinstance(n, (ast.Import, ast.ImportFrom))]
+IMPORTS = {alias.asname or alias.name: alias.name for node in IMPORTS for alias in node.names}
 
 
-def test_the_lesson_needs_numpy_alone(tmp_path):
-    """Its source, cut where the machinery begins, and its examples, without Matplotlib, Pillow."""
-    lesson = SCRIPT[: SCRIPT.index("# ## 9. The page")]
-    (tmp_path / "lesson.py").write_text(lesson, encoding="utf-8")
-    code = """
-        import sys, doctest
-        sys.modules.update({"matplotlib": None, "PIL": None})
-        import lesson
-        assert doctest.testmod(lesson).attempted == 6
-        rng = lesson.np.random.default_rng(0)
-        X, y = rng.random((784, 60)), rng.integers(0, 10, 60)
-        settings = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "rng": rng}
-        lesson.train(lesson.init_params(10, rng), *lesson.split(X, y, rng), **settings)
-    """
-    done = run_process("-c", textwrap.dedent(code), folder=tmp_path)
-    assert (done.status, done.err) == (0, "") and "trained 2 epochs" in done.out
-    imports = re.findall(r"^(?:import|from) (\w+)", lesson, re.MULTILINE)
-    assert imports == ["gzip", "numpy", "time"]
-    assert "    import " not in SCRIPT.replace("#     import", "")  # none within a function
+def test_the_lesson_needs_numpy_alone():
+    """It imports nothing else that Python lacks, and runs and trains without what follows it."""
+    assert set(IMPORTS.values()) <= {"gzip", "time", "numpy", "perf_counter"}
+    lesson = {"__name__": "lesson"}
+    exec(LESSON, lesson)
+    rng = np.random.default_rng(0)
+    data = lesson["split"](rng.random((784, 60)), rng.integers(0, 10, 60), rng)
+    call(lesson["train"], lesson["init_params"](10, rng), *data, 2, 8, 0.01, rng)
 
 
-def called_in(name):
-    """Return the names of the script's functions and classes that the function `name` uses."""
-    tree = ast.parse(function_source(name))
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & set(vars(nn))
+LESSON_FUNCTIONS = [f for f in FUNCTIONS if f.end_lineno <= LESSON.count("\n")]
 
 
-def copied(name):
-    """Return a namespace that holds a copy of `name` and of what it names, and nothing else."""
-    namespace = {"np": np, "gzip": gzip, "time": nn.time}
-    wanted, done = [name], []
-    while wanted:
-        name = wanted.pop()
-        if name not in done and name not in namespace:
-            done.append(name)
-            source = "class UserError(Exception): pass" if name == "UserError" else None
-            exec(source or function_source(name), namespace)
-            wanted += called_in(name) if source is None else []
-    return namespace
+@pytest.mark.parametrize("function", LESSON_FUNCTIONS, ids=lambda function: function.name)
+def test_a_function_of_the_lesson_can_be_copied_with_those_that_it_names(function):
+    """It uses nothing else that stands outside of it, such as a constant of the script."""
+    names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+    own = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    own |= {argument.arg for argument in function.args.args}
+    allowed = {*IMPORTS, *dir(builtins), *(f.name for f in LESSON_FUNCTIONS)}
+    assert {node.id for node in names} - own <= allowed
 
 
-def arguments_of_the_lesson(folder):
-    """Return arguments for each function of the lesson."""
+def test_functions_change_no_argument():
     params, X, Y = problem(0, 8, 4, 3, m=12)
-    y = Y.argmax(axis=0)
-    cache = nn.forward_prop(params, X)
-    Z1, A1, Z2, A2 = cache
+    cache, y, rng = nn.forward_prop(params, X), Y.argmax(axis=0), np.random.default_rng(0)
     grads = nn.backward_prop(params, X, Y, cache)
-    rng = np.random.default_rng
-    return {
-        "read_idx": [f"{folder}/t10k-labels-idx1-ubyte"],
-        "load_mnist": [folder],
-        "split": [X, y, rng(0)],
-        "one_hot": [y, 3],
-        "init_params": [5, rng(0)],
-        "relu": [Z1],
-        "softmax": [Z2],
-        "forward_prop": [params, X],
-        "probabilities": [params, X],
-        "predict": [params, X],
-        "accuracy": [y, y],
-        "cross_entropy": [Z2, Y],
-        "mean_loss": [params, X, Y],
-        "backward_prop": [params, X, Y, cache],
-        "measure_gradient": [params, X, Y],
-        "gradient_errors": [params, X, Y],
-        "update_params": [params, grads, 0.1],
-        "train_epoch": [params, X, Y, 5, 0.1, rng(0)],
-        "evaluate": [params, X, y],
-        "dead_units": [params, X],
-        "train": [params, X, y, X, y, 2, 5, 0.1, rng(0)],
-        "confusion_matrix": [y, y, 3],
-    }
-
-
-def flat(result):
-    """Return all numbers in `result`, arrays in tuples and lists of any depth."""
-    if isinstance(result, (tuple, list)):
-        return np.concatenate([flat(part) for part in result])
-    return np.ravel(result).astype(float)
-
-
-def test_each_function_of_the_lesson_can_be_copied_and_changes_no_argument(tiny):
-    code = "\n".join(code_in(chapter) for chapter in CHAPTERS)
-    names = re.findall(r"^def (\w+)", code, re.MULTILINE)
-    assert sorted(arguments_of_the_lesson(tiny)) == sorted(names)
-    for name in names:
-        arguments = arguments_of_the_lesson(tiny)[name]
-        untouched = arguments_of_the_lesson(tiny)[name]
-        here = flat(call(getattr(nn, name), *arguments))
-        there = flat(call(copied(name)[name], *arguments_of_the_lesson(tiny)[name]))
-        np.testing.assert_array_equal(here, there, name)
-        for argument, before in zip(arguments, untouched):
-            if not isinstance(argument, (str, Path, np.random.Generator)):
-                np.testing.assert_array_equal(flat(argument), flat(before), name)
+    arrays = [*params, X, Y, *cache, y, *grads]
+    before = copy.deepcopy(arrays)
+    nn.update_params(params, grads, 0.1)
+    nn.gradient_errors(params, X, Y)
+    nn.split(X, y, rng)
+    nn.confusion_matrix(y, y)
+    call(nn.train, params, X, y, X, y, 2, 5, 0.1, rng)
+    for array, copied in zip(arrays, before):
+        np.testing.assert_array_equal(array, copied)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
@@ -632,311 +607,57 @@ def test_the_network_keeps_the_type_of_its_numbers(dtype):
 
 def test_shapes_in_comments():
     """A comment like `# (10, m)` behind an assignment gives the shape of what was assigned."""
-    m, h = 7, 5
-    sizes = {"m": m, "h": h}
-    rng = np.random.default_rng(0)
-    params = nn.init_params(h, rng)
-    X, Y = rng.random((784, m), dtype=np.float32), nn.one_hot(np.arange(m))
+    params = nn.init_params(5, np.random.default_rng(0))
+    X, Y = np.ones((784, 7), dtype=np.float32), nn.one_hot(np.arange(7))
     cache = nn.forward_prop(params, X)
-    calls = {
-        "softmax": (cache[2],),
-        "forward_prop": (params, X),
-        "cross_entropy": (cache[2], Y),
-        "backward_prop": (params, X, Y, cache),
-    }
+    calls = {"softmax": [cache[2]], "forward_prop": [params, X], "cross_entropy": [cache[2], Y]}
     n_compared = 0
-    for name, arguments in calls.items():
-        source = function_source(name)
-        names = {}
-        body = source.replace("return ", "RESULT = ") + "    names.update(locals())\n"
-        exec(body, {**vars(nn), "names": names})
-        exec(f"{name}(*arguments)", {**vars(nn), **names, "arguments": arguments})
-        run = {"names": names, **vars(nn)}
-        exec(body, run)
-        run[name](*arguments)
-        for variable, shape in re.findall(r"^    (\w+) .*# (\(.*\))$", body, re.MULTILINE):
-            assert names[variable].shape == eval(shape, sizes), (name, variable)
+    for name, arguments in {**calls, "backward_prop": [params, X, Y, cache]}.items():
+        source = re.sub(r"    return .*", "    return locals()", function_source(name))
+        namespace = dict(vars(nn))
+        exec(source, namespace)
+        assigned = namespace[name](*arguments)
+        for variable, shape in re.findall(
+            r"^    (\w+) = .*# (\(\w+, ?\w*\))", source, re.MULTILINE
+        ):
+            assert assigned[variable].shape == eval(shape, {"m": 7, "h": 5}), (name, variable)
             n_compared += 1
-    assert n_compared >= 15
+    assert n_compared >= 14
 
 
 def test_where_training_starts():
     params = W1, b1, W2, b2 = nn.init_params(400, np.random.default_rng(0))
-    for W, n_in in ((W1, 784), (W2, 400)):
-        assert W.mean() == pytest.approx(0, abs=0.003)
-        assert W.std() == pytest.approx(np.sqrt(2 / n_in), rel=0.03)
-    assert not b1.any() and not b2.any() and {P.dtype for P in params} == {np.dtype(np.float32)}
+    for W, shape in ((W1, (400, 784)), (W2, (10, 400))):
+        assert W.shape == shape and W.mean() == pytest.approx(0, abs=0.003)
+        assert W.std() == pytest.approx(np.sqrt(2 / shape[1]), rel=0.03)
+    assert b1.shape == (400, 1) and b2.shape == (10, 1) and not b1.any() and not b2.any()
+    assert {P.dtype for P in params} == {np.dtype(np.float32)}
 
 
-def test_wrong_shapes_are_said():
+def test_scores_of_any_size():
+    """Only differences of the scores of one sample count, and a_y may round to 0."""
+    Z = np.array([[1000.0, -1000, 0, 0], [1001, -999, 1, 1000]])
+    Y = nn.one_hot(np.zeros(4, dtype=int), n_classes=2)
+    np.testing.assert_allclose(nn.softmax(Z)[0], [*[1 / (1 + np.e)] * 3, 0])
+    assert nn.cross_entropy(Z, Y) == pytest.approx((3 * np.log(1 + np.e) + 1000) / 4)
+
+
+def test_wrong_shapes_are_refused():
+    """What NumPy would broadcast in silence."""
     params, X, Y = problem(0, 5, 4, 3)
     y = Y.argmax(axis=0)
-    for wrong in (X[:, 0], X[0], X[:, :, np.newaxis]):
-        with pytest.raises(ValueError, match="X must have a column per sample"):
-            nn.predict(params, wrong)
-    for wrong_X, wrong_y in ((X.T, y), (X, y[1:]), (X, y[:, np.newaxis]), (X, Y), (X[:, 0], y)):
-        with pytest.raises(ValueError, match=r"X must be \(n, m\) and y \(m,\), and not"):
-            call(nn.train, params, wrong_X, wrong_y, X, y, 1, 8, 0.1, np.random.default_rng(0))
-
-
-def test_half_of_the_units_dead_on_the_training_images():
-    """Two of four units are off for all training images, though on for those of the validation."""
-    W1 = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
-    params = W1, np.full((4, 1), -1.0), np.ones((3, 4)), np.zeros((3, 1))
-    X, y = np.array([[0.0, 0.0, 0.0], [2.0, 3.0, 4.0]]), np.arange(3)
-    assert nn.dead_units(params, X).tolist() == [True, True, False, False]
-    with pytest.raises(nn.UserError, match="^2 of 4 hidden units are dead: lower the learning"):
-        call(nn.train, params, X, y, X + 2, y, 1, 2, 1e-9, np.random.default_rng(0))
-
-
-# The exercises. Each is solved rightly and wrongly, and its check must tell the two apart.
-
-
-def changed_script(*changes):
-    """Return the script as a module in which the functions in `changes`, texts, replace others."""
-    module = types.ModuleType("changed")
-    source = SCRIPT
-    for change in changes:
-        name = re.match(r"def (\w+)", change).group(1)
-        source = source.replace(function_source(name), change + "\n\n")
-    exec(compile(source, "changed script", "exec"), vars(module))
-    module.source = source
-    return module
-
-
-def check_says(*changes):
-    """Return what check() of chapter 5 returns in a copy of the script with these `changes`."""
-    module = changed_script(*changes)
-    check = indented_block(">>> def check():").replace(">>> ", "").replace("... ", "")
-    check = check[: check.index("check()\n[")]
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(check + "result = check()\n", vars(module))
-    return module.result
-
-
-def test_exercises_on_paper():
-    def quoted(*words):
-        answers = " ".join(LESSON[LESSON.index("# ### Answers") :].replace("\n#", " ").split())
-        return all(word in answers for word in words)
-
-    # 1 and 3 are proofs; here are examples.
-    rng = np.random.default_rng(0)
-    W, X = rng.random((3, 4)), rng.random((4, 5))
-    np.testing.assert_allclose((W @ X)[:, 2], W @ X[:, 2])
-    W1, b1, W2, b2 = params = [
-        P + rng.random(P.shape) for P in nn.init_params(3, rng, n_in=4, n_classes=2)
-    ]
-    swap = [1, 0, 2]
-    swapped = W1[swap], b1[swap], W2[:, swap], b2
-    np.testing.assert_allclose(nn.probabilities(swapped, X), nn.probabilities(params, X))
-    # 2
-    A = np.arange(12).reshape(3, 2, 2)
-    for matrix in (A.reshape(4, 3), A.reshape(3, 4).T):
-        assert quoted(" ".join(str(matrix).split()).replace("[ ", "["))
-    # 4 and 8: the third sample
-    n_examples, names = run_examples(CHAPTERS[2])
-    params = names["params"]
-    X = np.hstack([names["X"], [[5.0], [2.0]]])
-    Y = nn.one_hot(np.array([1, 0, 0]), n_classes=2)
-    cache = Z1, A1, Z2, A2 = nn.forward_prop(params, X)
-    assert Z1[:, 2].tolist() == [3, -2, 1] and quoted("Z1: 3, -2, 1. A1: 3, 0, 1.")
-    assert Z2[:, 2].tolist() == [3, 6] and quoted("3 + 1 - 1 = 3", "6 - 1 + 1 = 6")
-    assert A2[:, 2].round(4).tolist() == [0.0474, 0.9526] and quoted("0.0474 and 0.9526")
-    dW1, db1, dW2, db2 = nn.backward_prop(params, X, Y, cache)
-    assert (A2 - Y)[:, 2].round(4).tolist() == [-0.9526, 0.9526] and quoted("-0.9526 and 0.9526")
-    dZ1 = (params[2].T @ (A2 - Y)) * (Z1 > 0)
-    np.testing.assert_allclose(dZ1[:, 2], [0.9526, 0, -1.9052], atol=1e-4)
-    assert quoted("= 0.9526, unit 1 is off and gets 0", "= -1.9052.")
-    assert db2[:, 0].round(4).tolist() == [-0.0397, 0.0397] and quoted("= -0.0397, and 0.0397")
-    # 5
-    Z = rng.standard_normal((2, 5))
-    np.testing.assert_allclose(nn.softmax(Z)[0], 1 / (1 + np.exp(-(Z[0] - Z[1]))))
-    # 6: any other A has a larger mean loss
-    losses = {a: -0.7 * np.log(a) - 0.3 * np.log(1 - a) for a in np.arange(1, 100) / 100}
-    assert min(losses, key=losses.get) == 0.7
-    # 7
-    twice = nn.backward_prop(
-        params, np.hstack([X, X]), np.hstack([Y, Y]), [np.hstack([P, P]) for P in cache]
-    )
-    for dP, dP_twice in zip((dW1, db1, dW2, db2), twice):
-        np.testing.assert_allclose(dP, dP_twice, atol=1e-15)
-    # 11
-    for alpha, comes_closer in ((0.01, True), (0.5, True), (0.99, True), (1, False), (1.01, False)):
-        w = 1.0
-        for _ in range(1000):
-            w = w - alpha * 2 * w
-            assert w == 0 or alpha != 0.5
-        assert (abs(w) < 1e-6) == comes_closer
-    # 12
-    assert 30 * -(-55000 // 4096) == 420 and 30 * -(-55000 // 64) == 25800
-    assert quoted("30 * 14 = 420", "30 * 860 = 25,800")
-
-
-BACK = function_source("backward_prop")
-LEAKY = function_source("relu").replace("np.maximum(Z, 0)", "np.where(Z > 0, Z, Z / 10)")
-LEAKY_GATE = with_line(BACK, "dZ1 = (W2.T @ dZ2) * np.where(Z1 > 0, 1, 0.1)")
-DECAY = """def mean_loss(params, X, Y):
-    W1, b1, W2, b2 = params
-    *before, Z2, A2 = forward_prop(params, X)
-    return cross_entropy(Z2, Y) + 0.0005 * ((W1**2).sum() + (W2**2).sum())
-"""
-DECAYED = BACK.replace(
-    "return dW1, db1, dW2, db2", "return dW1 + 0.001 * W1, db1, dW2 + 0.001 * W2, db2"
-)
-ANY_DEPTH = [
-    indented_block("def init_params("),
-    indented_block("def forward_prop(params, X):\n#         cache = []"),
-    indented_block("def backward_prop(params, X, Y, cache):\n#         m ="),
-    indented_block("def update_params(params, grads, learning_rate):\n#         return"),
-]
-ANY_DEPTH = [re.match(r"def .*?(?=\n\ndef|\Z)", text, re.DOTALL).group() for text in ANY_DEPTH]
-
-
-@pytest.mark.parametrize(
-    "what, changes, right",
-    [
-        ("nothing changed", [], True),
-        ("10, leaky ReLU", [LEAKY, LEAKY_GATE], True),
-        ("10, the old gate", [LEAKY], False),
-        ("13, weight decay", [DECAY, DECAYED], True),
-        ("13, not in the gradient", [DECAY], False),
-        ("13, twice as much", [DECAY, DECAYED.replace("0.001", "0.002")], False),
-        ("15, any depth", ANY_DEPTH, True),
-        ("15, no gate", [c.replace(" * (A > 0)", "") for c in ANY_DEPTH], False),
-        ("15, a bias forgotten", [c.replace("dZ.sum(", "0 * dZ.sum(") for c in ANY_DEPTH], False),
-    ],
-)
-def test_exercises_with_check(what, changes, right):
-    assert check_says(*changes) == right
-
-
-@pytest.mark.parametrize("line", WRONG_LINES)
-def test_exercise_9(line):
-    """On the small network, W2 without .T stops with an error, as the answer says."""
-    if "W2 @" in line:
+    for wrong in (X[:, 0], X[:, :, np.newaxis]):
         with pytest.raises(ValueError):
-            check_says(with_line(BACK, line))
-    else:
-        assert not check_says(with_line(BACK, line))
+            nn.predict(params, wrong)
+    for predictions, labels in ((y, y[:, np.newaxis]), (y[np.newaxis], y), (y, Y)):
+        with pytest.raises(ValueError):
+            nn.accuracy(predictions, labels)
 
 
-@pytest.mark.parametrize("change, learnt", [([], True), ([with_line(BACK, "dZ2 = Y - A2")], False)])
-def test_exercise_14(change, learnt):
-    module = changed_script(*change)
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 10, 20)
-    X = block_images(y, rng).reshape(20, 784).T / 255
-    params = module.init_params(10, rng)
-    Y = module.one_hot(y)
-    shares = []
-    with np.errstate(all="ignore"):
-        for _ in range(200):
-            params = call(module.train_epoch, params, X, Y, 20, 0.15, rng)
-            shares.append(module.evaluate(params, X, y)[1])
-    assert (max(shares) == 1) == learnt
-
-
-def test_exercise_15_runs_to_its_end(tiny, tmp_path):
-    changed = tmp_path / "changed.py"
-    changed.write_text(changed_script(*ANY_DEPTH).source, encoding="utf-8")
-    flags = ["--data", tiny, "--hidden", "16", "--epochs", "40", "--no-show"]
-    done = run(tmp_path, *flags, path=changed)
-    assert (done.status, done.err) == (0, "")
-    assert "784-16-16-10 network, 13,002 parameters: W1 (16, 784), b1 (16, 1), W2" in done.out
-    assert float(re.search(r"test accuracy ([\d.]+)%", done.out).group(1)) > 60
-
-
-def test_other_courses():
-    """The two cards of chapter 5 for other courses: samples in rows, and sigmoid outputs."""
-    (W1, b1, W2, b2), X, Y = problem(0, 5, 4, 3)
-    m = X.shape[1]
-    rows = types.SimpleNamespace(X=X.T, Y=Y.T, W1=W1.T, b1=b1.T, W2=W2.T, b2=b2.T)
-    card = indented_block("Z1 = X W1 + b1")
-    assert "dW1 = 1/m X^T dZ1" in card and "dZ1 = (dZ2 W2^T) * (Z1 > 0)" in card
-    assert "dW2 = 1/m A1^T dZ2" in card and "Z2 = A1 W2 + b2" in card
-    Z1 = rows.X @ rows.W1 + rows.b1
-    A1 = np.maximum(Z1, 0)
-    A2 = nn.softmax((A1 @ rows.W2 + rows.b2).T).T
-    dZ2 = A2 - rows.Y
-    dZ1 = (dZ2 @ rows.W2.T) * (Z1 > 0)
-    grads = 1 / m * rows.X.T @ dZ1, dZ1.mean(axis=0), 1 / m * A1.T @ dZ2, dZ2.mean(axis=0)
-    for dP, right in zip(grads, gradient((W1, b1, W2, b2), X, Y)):
-        np.testing.assert_allclose(dP.T.reshape(right.shape), right, atol=1e-15)
-
-    def sigmoid_loss(arrays):
-        W1, b1, W2, b2 = arrays
-        A2 = 1 / (1 + np.exp(-(W2 @ (1 / (1 + np.exp(-(W1 @ X + b1)))) + b2)))
-        return ((A2 - Y) ** 2).sum() / 2 / m
-
-    assert "dZ2 = (A2 - Y) * A2 * (1 - A2)" in CHAPTERS[4] and "A1 * (1 - A1)" in CHAPTERS[4]
-    A1 = 1 / (1 + np.exp(-(W1 @ X + b1)))
-    A2 = 1 / (1 + np.exp(-(W2 @ A1 + b2)))
-    dZ2 = (A2 - Y) * A2 * (1 - A2)
-    dZ1 = (W2.T @ dZ2) * A1 * (1 - A1)
-    sums = dZ1.sum(axis=1, keepdims=True), dZ2.sum(axis=1, keepdims=True)
-    grads = dZ1 @ X.T / m, sums[0] / m, dZ2 @ A1.T / m, sums[1] / m
-    measured = complex_gradient(sigmoid_loss, (W1, b1, W2, b2))
-    assert wrong_gradients(grads, measured, 1e-13) == set()
-
-
-def test_the_whole_program_on_one_screen(tiny, tmp_path):
-    """On small data, with its three sizes changed, it finds what the functions find."""
-    program = indented_block("import gzip\n#     import numpy")
-    assert len([line for line in program.splitlines() if line]) <= 45
-    for size, small in (("60000", "240"), ("55000", "220"), ("10000", "60"), ("5000", "20")):
-        program = program.replace(size, small)
-    program = program.replace(" 64", " 8")
-    (tmp_path / "data").mkdir()
-    for path in tiny.iterdir():
-        (tmp_path / "data" / (path.name + ".gz")).write_bytes(gzip.compress(path.read_bytes()))
-    done = run_process("-c", program, folder=tmp_path)
-    assert done.err == ""
-    X, y, X_test, y_test = nn.load_mnist(tiny)
-    rng = np.random.default_rng(0)
-    data = nn.split(X, y, rng)
-    params, history = call(nn.train, nn.init_params(10, rng), *data, 30, 8, 0.15, rng)
-    share = nn.accuracy(nn.predict(params, X_test), y_test)
-    assert done.out == f"test accuracy {share:.2%}\n" and share > 0.5
-
-
-# --- 3. Data: reading, splitting, fetching --------------------------------------------------------
-
-
-def bytes_of(folder):
-    """Return the names of all files below `folder`, with what they hold."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def content_of(folder, name):
-    """Return what is in the file, gzipped or not."""
-    path = folder / f"{name}.gz"
-    return gzip.decompress(path.read_bytes()) if path.is_file() else (folder / name).read_bytes()
-
-
-@pytest.mark.parametrize("gzipped", [[], FILES[:1], FILES])
-def test_files_are_read_gzipped_or_not(tmp_path, gzipped):
-    folder = write_tiny(tmp_path / "data")
-    for name in gzipped:
-        (folder / (name + ".gz")).write_bytes(gzip.compress((folder / name).read_bytes()))
-        (folder / name).unlink()
-        if len(gzipped) == 1:
-            (folder / name).write_bytes(b"the other one is read")
-        else:
-            (folder / name).mkdir()  # some archives unpack to a folder of the same name
-    for X, y, images, labels in (
-        (*nn.load_mnist(folder)[:2], *FILES[:2]),
-        (*nn.load_mnist(str(folder))[2:], *FILES[2:]),
-    ):
-        content = content_of(folder, images)
-        assert X.dtype == np.float32 and y.dtype == int and X.flags.f_contiguous
-        rows = np.frombuffer(content[16:], np.uint8).reshape(-1, 784)
-        np.testing.assert_array_equal(X.T, rows.astype(np.float32) / 255)
-        assert len(y) == X.shape[1] and y.min() == 0 and y.max() == 9
-    assert nn.fetch(folder)[1] is False  # all are there and whole, and they are not MNIST's
+def test_confusion_matrix_and_accuracy():
+    y, predictions = np.array([0, 0, 0, 1, 2, 2]), np.array([0, 2, 2, 1, 1, 2])
+    assert nn.confusion_matrix(predictions, y, 3).tolist() == [[1, 0, 2], [0, 1, 0], [0, 1, 1]]
+    assert nn.accuracy(predictions, y) == 0.5
 
 
 def test_split_takes_each_sample_once_and_keeps_its_label():
@@ -948,294 +669,785 @@ def test_split_takes_each_sample_once_and_keeps_its_label():
     np.testing.assert_array_equal(X_train[0], y_train)
     np.testing.assert_array_equal(X_val[0], y_val)
     # Both are in random order, and another seed gives another one.
-    assert 400 < np.mean(y_val) < 800 and list(y_train) != sorted(y_train)
+    assert 400 < np.mean(y_val) < 800 and np.corrcoef(y_train, np.arange(1100))[0, 1] < 0.2
     assert list(nn.split(X, y, np.random.default_rng(1))[3]) != list(y_val)
-    X_train, y_train, X_val, y_val = nn.split(
-        np.asfortranarray(np.ones((9, 99))), y[:99], np.random.default_rng(0)
-    )
+    X_train = nn.split(np.asfortranarray(np.ones((9, 99))), y[:99], np.random.default_rng(0))[0]
     assert X_train.flags.f_contiguous  # so that a batch is one piece of memory, which is fast
 
 
-# What may be wrong with a file that is there, and what is said of it.
-DAMAGE = {
-    "cut": lambda content: content[:-1],
-    "too long": lambda content: content + b"\0",
-    "empty": lambda content: b"",
-    "five bytes": lambda content: content[:5],
-    "a web page": lambda content: b"<html>404</html>",
-    "other header": lambda content: content[:3] + b"\2" + content[4:],
-}
+def replayed(X, y, X_val, y_val, hidden, epochs, batch_size, learning_rate, rng):
+    """Return params and history as train should find them, and the alpha of each epoch."""
+    params = nn.init_params(hidden, rng, n_in=len(X), n_classes=y.max() + 1)
+    Y = np.eye(y.max() + 1, dtype=np.float32)[:, y]
+    history, alphas = [], []
+    for epoch in range(epochs):
+        alphas.append(learning_rate * min(1, 2 * (epochs - epoch) / epochs))
+        for start in rng.permutation(np.arange(0, len(y), batch_size)):
+            batch = slice(start, start + batch_size)
+            cache = nn.forward_prop(params, X[:, batch])
+            grads = nn.backward_prop(params, X[:, batch], Y[:, batch], cache)
+            params = [P - alphas[-1] * dP for P, dP in zip(params, grads)]
+        history.append([])
+        for images, labels in ((X[:, :5000], y[:5000]), (X_val, y_val)):
+            A2 = nn.forward_prop(params, images)[-1].astype(float)
+            loss = -np.mean(np.log(A2[labels, np.arange(len(labels))]))
+            history[-1] += [loss, np.mean(A2.argmax(axis=0) == labels)]
+    return params, history, alphas
 
 
-def flipped(packed):
-    return packed[:40] + b"\xff\xff\xff" + packed[43:]
+def table_rows(out):
+    """Return the numbers in the rows of the table that train prints."""
+    rows = re.findall(r"^ *\d+  +[\d.]+ .*$", out, re.MULTILINE)
+    return [[float(number.rstrip("%")) for number in row.split()] for row in rows]
 
 
-DAMAGE_OF_GZ = {
-    "cut gzip": lambda packed: packed[:-20],
-    "flipped bits": flipped,
-    "no gzip": lambda packed: b"<html>404</html>",
-    "gzip of something else": lambda packed: gzip.compress(b"hello"),
-    "empty gzip file": lambda packed: b"",
-}
+def test_train_is_what_the_lesson_says(capsys):
+    """Start, batches, falling rate; 5,000 of the training images judge; all of it is printed."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 7000)
+    X = (rng.standard_normal((6, 7000)) + 1.5 * np.eye(6)[:, y]).astype(np.float32)
+    data = X[:, :6000], y[:6000], X[:, 6000:], y[6000:]
+    params, history, alphas = replayed(*data, 5, 6, 50, 0.2, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    start = nn.init_params(5, rng, n_in=6, n_classes=3)
+    # An epoch takes 0.03 s more, so that the clock has something to show.
+    slow = types.SimpleNamespace(permutation=lambda k: time.sleep(0.03) or rng.permutation(k))
+    found, found_history = nn.train(start, *data, 6, 50, 0.2, slow)
+    for P, Q in zip(found, params):
+        np.testing.assert_allclose(P, Q, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found_history, history, rtol=1e-4, atol=1e-5)
+    out = capsys.readouterr().out
+    rows = table_rows(out)
+    for epoch, row in enumerate(rows):
+        loss, share, val_loss, val_share = history[epoch]
+        said = [epoch + 1, loss, 100 * share, val_loss, 100 * val_share, alphas[epoch]]
+        assert all(abs(np.subtract(row[:6], said)) < [0.1, 1e-4, 0.006, 1e-4, 0.006, 1e-4])
+    seconds = [row[6] for row in rows]
+    assert len(rows) == 6 and min(np.diff(seconds)) > 0.01 and 0.15 < seconds[-1] < 30
+    words = re.findall(r"training|validation|loss|accuracy", out[: out.index("1  ")])
+    assert words == ["training", "validation", *["loss", "accuracy"] * 2]
+    assert "dead" not in out
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("what", [*DAMAGE, *DAMAGE_OF_GZ])
-def test_a_damaged_file_is_named(tmp_path, name, what):
-    folder = write_tiny(tmp_path / "data")
-    path = folder / name
-    content = path.read_bytes()
-    if what in DAMAGE:
-        path.write_bytes(DAMAGE[what](content))
-    else:
-        path.unlink()
-        path = folder / f"{name}.gz"
-        path.write_bytes(DAMAGE_OF_GZ[what](gzip.compress(content)))
-    before = bytes_of(folder)
-    with pytest.raises(nn.UserError) as caught:
-        nn.fetch(folder)
-    sentence = str(caught.value)
-    assert sentence.startswith(str(path)) and sentence.endswith("replace or delete it")
-    assert bytes_of(folder) == before
+def test_half_of_the_units_dead_on_the_training_images(capsys):
+    """Two of four units are off for all training images, though on for those of the validation."""
+    W1 = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+    params = W1, np.full((4, 1), -1.0), np.ones((3, 4)), np.zeros((3, 1))
+    X, y = np.array([[0.0, 0.0, 0.0], [0.5, 3.0, 4.0]]), np.arange(3)
+    assert nn.dead_units(params, X).tolist() == [True, True, False, False]
+    nn.train(params, X, y, X + 2, y, 1, 2, 1e-9, np.random.default_rng(0))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "dead" in line]
+    assert re.findall(r"\d+", line) == ["2", "4"]
 
 
-@pytest.mark.parametrize("name", [FILES[1], FILES[3]])
-def test_images_and_labels_that_do_not_belong_together(tmp_path, name):
-    folder = write_tiny(tmp_path / "data")
-    (folder / name).write_bytes(idx(np.zeros(7)))
-    assert nn.fetch(folder)[1] is False
-    with pytest.raises(nn.UserError, match="data does not hold as many images as labels"):
-        nn.get_data("auto", folder, None)
+def test_a_loss_that_is_no_number_ends_the_training():
+    params, X, Y = problem(0, 5, 4, 3)
+    y = Y.argmax(axis=0)
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="nan"):
+        call(nn.train, params, X, y, X, y, 3, 8, 1e200, np.random.default_rng(0))
 
 
-def test_labels_above_9(tmp_path):
-    folder = write_tiny(tmp_path / "data")
-    (folder / FILES[3]).write_bytes(idx(np.full(60, 10)))
-    with pytest.raises(nn.UserError, match="has labels above 9: replace or delete it"):
-        nn.fetch(folder)
+# The two whole programs stand between ``` in the text, and run as they stand.
+
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", LESSON, re.MULTILINE | re.DOTALL)
 
 
-def test_other_images_than_of_28x28_pixels(tmp_path):
-    folder = write_tiny(tmp_path / "data")
-    (folder / FILES[0]).write_bytes(idx(np.zeros((240, 14, 56))))
-    with pytest.raises(nn.UserError, match="not a whole file of images"):
-        nn.fetch(folder)
+def run_program(number, folder):
+    """Run a program of the text on the small data in `folder`; return its variables and numbers."""
+    program = PROGRAMS[number]
+    for size, small in (("60000", "1200"), ("10000", "300"), ("5000", "100")):
+        assert size in program or size == "10000"
+        program = re.sub(rf"\b{size}\b", small, program)
+    names = {}
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.chdir(folder.parent)
+        exec(program.replace("data/", f"{folder.name}/"), names)
+    return names, [numbers_in(line) for line in out.getvalue().splitlines()]
 
 
-# The internet, with two mirrors that serve the tiny data, which the script then takes for MNIST.
-
-
-class Internet:
-    """Stands in for urlopen's connection. `faults` says what each mirror does, None is well."""
-
-    MIRRORS = ("https://one.example/mnist/", "https://two.example/")
-
-    def __init__(self, folder):
-        self.packed = {f"{name}.gz": gzip.compress((folder / name).read_bytes()) for name in FILES}
-        self.faults = [None, None]
-        self.asked = []
-
-    def answer(self, url, timeout):
-        assert timeout == nn.TIMEOUT
-        url = getattr(url, "full_url", url)
-        self.asked.append(url)
-        for mirror, fault in zip(self.MIRRORS, self.faults):
-            if url.startswith(mirror):
-                packed = self.packed[url[len(mirror) :]]
-                return FAULTS[fault](packed)
-        raise urllib.error.URLError(f"no such host: {url}")
-
-
-def sent(content):
-    headers = email.message.Message()
-    headers["Content-Length"] = str(len(content))
-    return urllib.response.addinfourl(io.BytesIO(content), headers, "http://mirror", 200)
-
-
-class CutOff(io.BytesIO):
-    def read(self, *args):
-        raise http.client.IncompleteRead(b"", 1000)
-
-
-def fails_with(error):
-    def fail(packed):
-        raise error
-
-    return fail
-
-
-FAULTS = {
-    None: sent,
-    "refused": fails_with(urllib.error.URLError("Connection refused")),
-    "reset": fails_with(ConnectionResetError("Connection reset by peer")),
-    "silent": fails_with(TimeoutError("timed out")),
-    "500": fails_with(urllib.error.HTTPError("http://m", 500, "Internal Server Error", {}, None)),
-    "no protocol": fails_with(http.client.BadStatusLine("")),
-    "web page": lambda packed: sent(b"<html>Please log in</html>"),
-    "nothing": lambda packed: sent(b""),
-    "cut": lambda packed: sent(packed[: len(packed) // 2]),
-    "cut off": lambda packed: urllib.response.addinfourl(CutOff(), {}, "http://m", 200),
-    "other data": lambda packed: sent(gzip.compress(idx(np.zeros(3)))),
-}
-
-
-@pytest.fixture
-def internet(monkeypatch, tiny):
-    internet = Internet(tiny)
-    check_sums = {name: zlib.crc32((tiny / name).read_bytes()) for name in FILES}
-    monkeypatch.setattr(nn, "CRC32", check_sums)
-    monkeypatch.setattr(nn, "MIRRORS", list(internet.MIRRORS))
-    monkeypatch.setattr(
-        urllib.request.OpenerDirector,
-        "open",
-        lambda self, url, data=None, timeout=None: internet.answer(url, timeout),
+def test_the_first_program(small, small_arrays):
+    """Softmax regression, computed again in float64 with samples in rows."""
+    assert len(PROGRAMS[0].split("\n")) <= 40 and "W2" not in PROGRAMS[0]
+    names, printed = run_program(0, small)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(1200)
+    X, y = small_arrays[0].T[order].astype(float), small_arrays[1][order]
+    W, b = np.zeros((784, 10)), np.zeros(10)
+    shares = []
+    for _ in range(10):
+        for start in rng.permutation(range(100, 1200, 64)):
+            x = X[start : start + 64]
+            P = np.exp(x @ W + b)
+            P /= P.sum(axis=1, keepdims=True)
+            P[np.arange(len(x)), y[start : start + 64]] -= 1
+            W, b = W - 0.15 / len(x) * x.T @ P, b - 0.15 / len(x) * P.sum(axis=0)
+        shares.append(np.mean((X[:100] @ W + b).argmax(axis=1) == y[:100]))
+    np.testing.assert_allclose(names["W"], W.T, atol=1e-4)
+    np.testing.assert_allclose(names["b"], b[:, np.newaxis], atol=1e-4)
+    np.testing.assert_allclose(
+        printed, [[n, share] for n, share in enumerate(shares, 1)], atol=1e-6
     )
-    return internet
 
 
-def is_whole(folder, internet):
-    return bytes_of(folder) == internet.packed
+def test_the_second_program(small, small_arrays):
+    """It ends where the functions end, and has the lines of the first that are not marked."""
+    names, printed = run_program(1, small)
+    X, y, X_test, y_test = small_arrays
+    rng = np.random.default_rng(0)
+    data = nn.split(X, y, rng)
+    settings = nn.EPOCHS, nn.BATCH_SIZE, nn.LEARNING_RATE
+    params, history = call(nn.train, nn.init_params(nn.HIDDEN, rng), *data, *settings, rng)
+    for name, P in zip(("W1", "b1", "W2", "b2"), params):
+        np.testing.assert_allclose(names[name], P, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose([row[1] for row in printed[:-1]], np.array(history)[:, 3], atol=1e-6)
+    assert [row[0] for row in printed[:-1]] == list(range(1, 31))
+    assert printed[-1] == [pytest.approx(np.mean(nn.predict(params, X_test) == y_test))]
+    first = [re.sub(r"\b(W|b|Z|A|dZ|dW|db)\b", r"\g<1>2", line) for line in PROGRAMS[0].split("\n")]
+    for line in PROGRAMS[1].split("\n"):
+        assert ("# new" in line or "# changed" in line) != (line in first), line
+
+
+# Formulas. Where a name of the network stands before a "=", what stands behind it is turned into
+# NumPy, computed, and compared with what that name holds. So each line of each card is.
+
+
+def prose(text):
+    """Return the comments in a text, each paragraph on one line; indented lines stay alone."""
+    for line in WRONG_LINES:
+        text = text.replace(line, "")
+    text = re.sub(r"^#     (>>>|\.\.\.).*|`.*?`", "", text, flags=re.MULTILINE)  # without code
+    lines = [line[2:] for line in text.splitlines() if line.startswith("#")]
+    return re.sub(r"(?<=\S)\n(?=[^\s\d-])", " ", "\n".join(lines))
+
+
+def as_numpy(formula):
+    """Turn a formula of the text into NumPy's: 1/m dZ2 A1^T becomes 1 / m * dZ2 @ A1.T."""
+    formula = re.sub(r"\((row|column) sums of (\w+)\)", r"\1_sums(\2)", formula)
+    formula = formula.replace("softmax of each row of Z2", "softmax(Z2.T).T").replace("^T", ".T")
+    formula = re.sub(r"\b1/m ", "1 / m * ", formula.replace("g'(Z1)", "(Z1 > 0)"))
+    return re.sub(r"(?<=[\w)]) (?=[\w(])", " @ ", formula)
+
+
+def network(
+    *sizes, output=nn.softmax, hidden=nn.relu, slope=lambda Z, A: Z > 0, error=lambda A, Y: A - Y
+):
+    """Return by their names what a network of these sizes holds, computed sum by sum."""
+    rng = np.random.default_rng(0)
+    m, n_layers = 5, len(sizes) - 1
+    has = {
+        "X": rng.standard_normal((sizes[0], m)),
+        "Y": np.eye(sizes[-1])[:, rng.integers(0, 2, m)],
+        "m": m,
+    }
+    has["A0"] = has["X"]
+    for k in range(1, n_layers + 1):
+        has[f"W{k}"] = rng.standard_normal((sizes[k], sizes[k - 1]))
+        has[f"b{k}"] = rng.standard_normal((sizes[k], 1))
+        has[f"Z{k}"] = np.einsum("jp,ps->js", has[f"W{k}"], has[f"A{k - 1}"]) + has[f"b{k}"]
+        has[f"A{k}"] = (output if k == n_layers else hidden)(has[f"Z{k}"])
+    for k in range(n_layers, 0, -1):
+        if k == n_layers:
+            has[f"dZ{k}"] = error(has[f"A{k}"], has["Y"])
+        else:
+            back = np.einsum("kj,ks->js", has[f"W{k + 1}"], has[f"dZ{k + 1}"])
+            has[f"dZ{k}"] = back * slope(has[f"Z{k}"], has[f"A{k}"])
+        has[f"dW{k}"] = np.einsum("js,ps->jp", has[f"dZ{k}"], has[f"A{k - 1}"]) / m
+        has[f"db{k}"] = has[f"dZ{k}"].mean(axis=1, keepdims=True)
+    return has
+
+
+def sigmoid(Z):
+    return 1 / (1 + np.exp(-Z))
+
+
+def of_layer_1(text):
+    """Write 1 for (l), 2 for (l+1) and 0 for (l-1)."""
+    return re.sub(r"\(l([+-]1)?\)", lambda found: str(1 + int(found.group(1) or 0)), text)
+
+
+TWO_LAYERS = network(4, 3, 6)
+OF_THE_CARD = "Z1 A1 Z2 A2 dZ2 dW2 db2 dZ1 dW1 db1"
+PARAGRAPHS_9 = re.split(
+    r"^(?=\*\*)", prose(CHAPTERS[8][: CHAPTERS[8].index("### ")]), flags=re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(
+    "where, text, holds, at_least",
+    [
+        ("round one", prose("".join(CHAPTERS[:4])),
+         {name.replace("1", ""): value for name, value in network(4, 6).items()}, "Z dZ dW db"),
+        ("round two", prose("".join(CHAPTERS[4:8])), TWO_LAYERS, OF_THE_CARD),
+        ("samples in rows", "\n".join(line for line in "".join(PARAGRAPHS_9[:2]).splitlines() if line.startswith("    ")),
+         {name: np.transpose(value) for name, value in TWO_LAYERS.items()}, OF_THE_CARD),
+        ("sigmoid", "".join(text for text in PARAGRAPHS_9 if "exp(-Z2)" in text),
+         network(4, 3, 6, output=sigmoid, error=lambda A, Y: (A - Y) * A * (1 - A)), "A2 dZ2"),
+        ("any depth", of_layer_1("".join(text for text in PARAGRAPHS_9 if "(l+1)" in text)),
+         TWO_LAYERS, "Z1 A1 dZ1 dW1 db1"),
+        ("answers", TEXT[TEXT.index("### Answers") : TEXT.index("**Here the lesson ends.**")],
+         network(4, 3, 5, 6), "A3 dZ3 dW3 dZ2 dW2"),
+    ],
+)  # fmt: skip
+def test_formulas(where, text, holds, at_least):
+    functions = {"ReLU": nn.relu, "g": nn.relu, "softmax": nn.softmax, "exp": np.exp}
+    functions["row_sums"] = lambda A: A.sum(axis=1, keepdims=True)
+    functions["column_sums"] = lambda A: A.sum(axis=0, keepdims=True)
+    found = set()
+    for name, formula in re.findall(
+        r"(?:^|[ :])(?<![-+*/] )(d?[WbZA]\d?) = ([^@=`\[\]]+?)(?= *(?:  |$|[,;:.](?: |$)| and| so | again))",
+        text,
+        re.MULTILINE,
+    ):
+        formula = as_numpy(formula)
+        used = set(re.findall(r"(?<![.\w])[A-Za-z]\w*", formula))
+        if used and used <= {*functions, *holds}:
+            value = eval(formula, functions, holds)
+            np.testing.assert_allclose(value, holds[name], err_msg=f"{name} = {formula}")
+            found.add(name)
+    assert found >= set(at_least.split())
+
+
+# Other formulas stand beside NumPy that computes both of their sides.
+
+GIVEN = {name: getattr(np, name) for name in ("exp", "log", "diag", "outer", "tanh")}
+GIVEN.update(softmax=nn.softmax, sigmoid=sigmoid, step=1e-4, w=0.7, p=0.6, v=0.01, alpha=0.3)
+GIVEN.update(z=np.array([0.3, -1.2, 0.8, 0.1, -0.4]), y=3, Y=np.eye(5)[3], update=nn.update_params)
+GIVEN.update(a=nn.softmax(GIVEN["z"]), J=lambda w: w**3, x=np.arange(1.0, 5), W=np.eye(5, 4))
+GIVEN.update(B=np.arange(6).reshape(2, 3), C=np.arange(12).reshape(3, 4), b=np.arange(5.0))
+GIVEN.update({name: value for name, value in TWO_LAYERS.items() if name[-1] in "12X"})
+TWICE = np.array([[1.0], [2.0], [1.0]])  # hidden unit 1 times 2, what goes out of it divided by 2
+SCALED = TWICE * GIVEN["W1"], TWICE * GIVEN["b1"], GIVEN["W2"] / TWICE.T, GIVEN["b2"]
+GIVEN["scaled"] = nn.backward_prop(
+    SCALED, GIVEN["X"], TWO_LAYERS["Y"], nn.forward_prop(SCALED, GIVEN["X"])
+)
+GIVEN["L"] = lambda z: np.log(np.exp(z).sum()) - z[3]
+GIVEN["slope"] = lambda f, x: complex_gradient(lambda arrays: f(arrays[0]), [np.array(x)])[0]
+GIVEN["jacobian"] = np.array(
+    [GIVEN["slope"](lambda z, k=k: nn.softmax(z)[k], GIVEN["z"]) for k in range(5)]
+)
+IDENTITIES = [
+    ("a_k = exp(z_k) / total total = exp(z_0) + exp(z_1) + ... + exp(z_9)",
+     "a == exp(z) / exp(z).sum()"),
+    ("a_i / a_k = exp(z_i - z_k)", "a[1] / a[2] == exp(z[1] - z[2])"),
+    ("a_0 = 1 / (1 + exp(-(z_0 - z_1)))", "softmax(z[:2])[0] == 1 / (1 + exp(-(z[0] - z[1])))"),
+    ("-(sum_k Y_k log a_k)", "-(Y * log(a)).sum() == L(z)"),
+    ("L = -log a_t = -log (exp(z_t) / sum_k exp(z_k)) = log (sum_k exp(z_k)) - z_t",
+     "-log(a[y]) == -log(exp(z[y]) / exp(z).sum()) == log(exp(z).sum()) - z[y]"),
+    ("dL/dz_i = a_i - Y_i", "slope(L, z) == a - Y"),
+    ("dL/dW[k, p] = dz_k x_p",
+     "slope(lambda W: L(W @ x + b), W) == outer(softmax(W @ x + b) - Y, x)"),
+    ("dL/db[k] = dz_k", "slope(lambda b: L(W @ x + b), b) == softmax(W @ x + b) - Y"),
+    ("(B C)[k, p] = sum_s B[k, s] C[s, p]",
+     "(B @ C)[1, 2] == B[1, 0] * C[0, 2] + B[1, 1] * C[1, 2] + B[1, 2] * C[2, 2]"),
+    ("dW[k, p] = 1/m (sum_s dZ[k, s] X[p, s])", "dW2[1, 2] == 1 / 5 * (dZ2[1] * A1[2]).sum()"),
+    ("db[k] = 1/m (sum_s dZ[k, s])", "db2[1, 0] == 1 / 5 * dZ2[1].sum()"),
+    ("W := W - alpha dW and b := b - alpha db",
+     "update((W1, b1, W2, b2), (dW1, db1, dW2, db2), alpha)[0] == W1 - alpha * dW1"),
+    ("da_i/dz_i = (exp(z_i) total - exp(z_i) exp(z_i)) / total^2 = a_i - a_i a_i",
+     "diag(jacobian) == a - a * a"),
+    ("da_k/dz_i = (0 - exp(z_k) exp(z_i)) / total^2 = -a_k a_i", "jacobian[1, 2] == -a[1] * a[2]"),
+    ("a on its diagonal and 0 elsewhere, minus a a^T",
+     "jacobian == diag(a) - outer(a, a)"),
+    ("dL/da_k is -Y_k / a_k", "slope(lambda a: -(Y * log(a)).sum(), a) == -Y / a"),
+    ("(-Y_i / a_i) (a_i - a_i a_i) = -Y_i + Y_i a_i", "(-Y / a) * (a - a * a) == -Y + Y * a"),
+    ("(-Y_k / a_k) (-a_k a_i) = Y_k a_i", "(-Y[3] / a[3]) * (-a[3] * a[1]) == Y[3] * a[1]"),
+    ("dL/dz_i = -Y_i + a_i (Y_0 + ... + Y_9) = a_i - Y_i", "-Y + a * Y.sum() == a - Y"),
+    ("dL/da1_j = sum_k W2[k, j] dz2_k = (W2^T dz2)_j",
+     "(W2[:, 1] * dZ2[:, 0]).sum() == (W2.T @ dZ2)[1, 0]"),
+    ("(J(w + step) - J(w - step)) / (2 step)",
+     "(J(w + step) - J(w - step)) / (2 * step) == slope(J, w)"),
+    ("off by about step J'' / 2",
+     "(J(w + step) - J(w)) / step - slope(J, w) == step * 6 * w / 2 + step**2"),
+    ("step^2 J''' / 6 is left", "(J(w + 1) - J(w - 1)) / 2 - slope(J, w) == 1**2 * 6 / 6"),
+    ("W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2)",
+     "W2 @ (W1 @ dW1.T + b1) + b2 == (W2 @ W1) @ dW1.T + (W2 @ b1 + b2)"),
+    ("= v (sum of the x_p^2) = n v (mean of x^2 over the inputs)",
+     "v * (x**2).sum() == 4 * v * (x**2).mean()"),
+    ("a = 1 / (1 + exp(-z)). Its slope is exp(-z) / (1 + exp(-z))^2 = a (1 - a)",
+     "diag(slope(lambda z: sigmoid(z).sum(), z)) == diag(exp(-z) / (1 + exp(-z)) ** 2)"),
+    ("J is q w^2, a step multiplies w by 1 - 2 q alpha",
+     "w - alpha * slope(lambda w: 4 * w**2, w) == w * (1 - 2 * 4 * alpha)"),
+    ("(Z1 > 0) to A1 * (1 - A1)",
+     "slope(lambda z: sigmoid(z).sum(), z) == sigmoid(z) * (1 - sigmoid(z))"),
+    ("to 1 - A1 * A1", "slope(lambda z: tanh(z).sum(), z) == 1 - tanh(z) * tanh(z)"),
+    ("L = 1/2 sum_k (a2_k - Y_k)^2",
+     "slope(lambda a: 1 / 2 * ((a - Y) ** 2).sum(), a) == a - Y"),
+    ("L = -Y log a - (1 - Y) log (1 - a)",
+     "slope(lambda p: -w * log(p) - (1 - w) * log(1 - p), p) == -w / p + (1 - w) / (1 - p)"),
+    ("dZ = (-Y / A + (1 - Y) / (1 - A)) A (1 - A) = A - Y",
+     "(-w / p + (1 - w) / (1 - p)) * p * (1 - p) == p - w"),
+    ("dZ2 = 1/m (A2 - Y)", "1 / 5 * (A2 - (A2 - dZ2)) @ A1.T == dW2"),
+    ("is (A2 - Y) / m, while our dZ2 has no 1/m", "dZ2 / 5 @ A1.T == dW2"),
+    ("exp(z_0) / (exp(z_0) + exp(z_1)). Divide both parts by exp(z_0): 1 / (1 + exp(z_1 - z_0))",
+     "softmax(z[:2])[0] == 1 / (1 + exp(z[1] - z[0]))"),
+    ("one column is one sample (784, m)", "X.shape == [4, 5]"),
+    ("biases of the hidden layer (h, 784), (h, 1)", "[W1.shape, b1.shape] == [(3, 4), (3, 1)]"),
+    ("before and after ReLU (h, m)", "Z1.shape == A1.shape == (3, 5)"),
+    ("goes into the output layer (h, m)", "A1.shape == (3, 5)"),
+    ("biases of the output layer (10, h), (10, 1)", "[W2.shape, b2.shape] == [(6, 3), (6, 1)]"),
+    ("scores and probabilities (10, m)", "Z2.shape == A2.shape == (6, 5)"),
+    ("as digits and one-hot (m,), (10, m)", "dZ2.shape == (6, 5)"),
+    ("(784, m) ---------> (h, m) --------> (h, m) ----------> (10, m) ---------> (10, m)",
+     "[X.shape, Z1.shape, A1.shape, Z2.shape, A2.shape] == [(4, 5), (3, 5), (3, 5), (6, 5), (6, 5)]"),
+    ("(10, m) times (m, 784) is (10, 784)", "(dZ2 @ X.T).shape == (6, 4)"),
+    ("(h, 10) times (10, m) is (h, m)", "(W2.T @ dZ2).shape == (3, 5)"),
+    ("nn.Linear keeps its weight as (h, 784), like our W1", "W1.shape == (3, 4)"),
+    ("Row j of dZ1 is divided by c, and with it row j of dW1 and db1; column j of dW2 is multiplied",
+     "[*scaled[0][1], *scaled[1][1], *scaled[2][:, 1]] == [*dW1[1] / 2, *db1[1] / 2, *dW2[:, 1] * 2]"),
+    ("multiplied by n v / 2. With v = 2 / n", "200 * (2 / 200) / 2 == 1"),
+    ("with half that v, 1 / 2^10 of it is left after ten layers", "(200 * (1 / 200) / 2) ** 10 == 1 / 2**10"),
+    ("-0.7 / t + 0.3 / (1 - t)",
+     "slope(lambda p: -0.7 * log(p) - 0.3 * log(1 - p), p) == -0.7 / p + 0.3 / (1 - p)"),
+    ("w becomes (1 - 2 alpha) w", "w - alpha * slope(lambda w: w * w, w) == (1 - 2 * alpha) * w"),
+    ("The slope of 0.0005 w^2 is 0.001 w", "slope(lambda w: 0.0005 * w**2, w) == 0.001 * w"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text, numpy", IDENTITIES)
+def test_identities(text, numpy):
+    assert text in TEXT
+    first, *others = [eval(side, dict(GIVEN)) for side in numpy.split(" == ")]
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-7)
+
+
+def test_the_hidden_layer_for_xor():
+    (formula,) = re.findall(r"^ +(2 ReLU.*)$", prose(CHAPTERS[4]), re.MULTILINE)
+    formula = re.sub(r"(\d) ReLU", r"\1 * ReLU", formula)
+    for x_0, x_1 in np.ndindex(2, 2):
+        value = eval(formula, {"ReLU": nn.relu, "x_0": x_0, "x_1": x_1})
+        assert value == (1 if x_0 != x_1 else -1)
+
+
+# Numbers. What the text computes is computed, whatever it is about; other numbers stand in FACTS.
+
+ARITHMETIC = r"\(*(?:-?\d[\d,]*(?:\.\d+)?!?|[-+*/]|log|exp\(-?\d+\)|\(-?[\d.]+\))\)*"
+
+
+def sums_in(text):
+    """Return the sums in a text, such as 30 * 14 = 420, as words left and right of the =."""
+    words = text.split()
+    for place, word in enumerate(words):
+        if word == "=":
+            first, last = place, place + 1
+            while re.fullmatch(ARITHMETIC, words[first - 1]):
+                first -= 1
+            while re.fullmatch(ARITHMETIC, words[last]):
+                last += 1
+            if re.fullmatch(ARITHMETIC, words[last].rstrip(".,;:")):
+                last += 1
+            left, right = words[first:place], words[place + 1 : last]
+            while right and re.fullmatch(r"[-+*/]|log", right[-1]):
+                right.pop()
+            if left and right:
+                yield " ".join(left), " ".join(right).rstrip(".,;:")
+
+
+def value_of(words):
+    words = re.sub(r"(?<=\d),(?=\d)", "", words).replace("10!", "3628800")
+    return eval(re.sub(r"log (\d+)", r"log(\1)", words), {"exp": np.exp, "log": np.log})
+
+
+def digit_of(number):
+    """Return what one in its last digit is worth: 0.01 for 2.18."""
+    return 10.0 ** -len(number.partition(".")[2])
+
+
+def test_sums_in_the_text():
+    sums = list(sums_in(TEXT[: TEXT.index("**Here the lesson ends.**")]))
+    assert len(sums) > 20
+    for left, right in sums:
+        alone = re.fullmatch(r"-?[\d,.]+", right)
+        room = 1.5 * digit_of(right) if alone and "." in right else 1e-9  # from rounded numbers
+        assert abs(value_of(left) - value_of(right)) <= room, f"{left} = {right}"
+
+
+@functools.lru_cache
+def example(n_samples=2):
+    """Return the numbers of the example in both rounds, with a third sample if asked for."""
+    X = np.array([[2.0, 5.0, 3.0], [3.0, 1.0, 1.0]])[:, :n_samples]
+    Y = nn.one_hot(np.array([1, 0, 0])[:n_samples], n_classes=2)
+    W1, b1 = np.array([[0.0, 2.0], [-1.0, 2.0], [1.0, -2.0]]), np.array([[-1.0], [-1.0], [0.0]])
+    W2, b2 = np.array([[1.0, 2.0, 1.0], [2.0, -1.0, -1.0]]), np.array([[-1.0], [1.0]])
+    params = W1, b1, W2, b2
+    cache = Z1, A1, Z2, A2 = nn.forward_prop(params, X)
+    grads = dW1, db1, dW2, db2 = nn.backward_prop(params, X, Y, cache)
+    dZ2 = A2 - Y
+    dZ1 = (W2.T @ dZ2) * (Z1 > 0)
+    L = -np.log((A2 * Y).sum(axis=0))
+    J, squares = L.mean(), sum((dP**2).sum() for dP in grads)
+    return types.SimpleNamespace(**locals())
+
+
+def moved(W2_00, sample):
+    """Return L of a sample of the example after W[0, 0], called W2 in round two, was moved."""
+    e = example()
+    W2 = e.W2.copy()
+    W2[0, 0] = W2_00
+    return nn.cross_entropy((W2 @ e.A1 + e.b2)[:, [sample]], e.Y[:, [sample]])
+
+
+def loss_after(alpha, biases=True):
+    """Return J of the example after a step."""
+    e = example()
+    grads = [dP * (biases or P.shape[1] > 1) for P, dP in zip(e.params, e.grads)]
+    return nn.mean_loss(nn.update_params(e.params, grads, alpha), e.X, e.Y)
+
+
+THIRD = example(3)
+FACTS = [  # what the text says, and the numbers in it
+    ("The 7,850 numbers in W and b", lambda e: [10 * 784 + 10]),
+    ("ahead by 1 is e = 2.718 times", lambda e: [1, np.e]),
+    ("exp(89) is inf", lambda e: [89 if np.exp(np.float32(88)) < np.inf else 0]),
+    ("these classes got 0.119 and 0.953", lambda e: [e.A2[1, 0], e.A2[0, 1]]),
+    ("L is 2.127 and 0.049", lambda e: e.L),
+    ("-log 1e-8 = 18.42", lambda e: [1e-8, -np.log(1e-8)]),
+    ("step of 0.01 moves J by 0.0218 either", lambda e: [0.01, 0.01 * e.dW2[0, 0]]),
+    ("by this weight is about 2.18", lambda e: [e.dW2[0, 0]]),
+    ("moves Z[0, 0] by 0.05", lambda e: [0, 0, 0.01 * e.A1[0, 0]]),
+    ("from 2.1269 to 2.1711, by 0.0442", lambda e: [moved(1, 0), moved(1.01, 0), moved(1.01, 0) - moved(1, 0)]),
+    ("input is 1, so Z[0, 1] moves by 0.01, and L by -0.0005",
+     lambda e: [e.A1[0, 1], 0, 1, 0.01, moved(1.01, 1) - moved(1, 1)]),
+    ("The mean of both is 0.0218", lambda e: [0.01 * e.dW2[0, 0]]),
+    ("all 7,850 slopes", lambda e: [7850]),
+    ("0.05 * 0.8808 = 0.0440; the 0.0442 has",
+     lambda e: [0.05, e.dZ2[0, 0], 0.05 * 0.8808, moved(1.01, 0) - moved(1, 0)]),
+    ("dz_0 0.8808 -0.0474 about L", lambda e: e.dZ2[0]),
+    ("inputs x 5, 3, 0 1, 0, 3 dz_0 times x 4.404, 2.642, 0 -0.047, 0, -0.142",
+     lambda e: [*e.A1.T.ravel(), *(e.A1 * e.dZ2[0]).T.ravel()]),
+    ("row 0 of dW 2.178, 1.321, -0.071", lambda e: [0, *e.dW2[0]]),
+    ("The first entry is the 2.18", lambda e: [e.dW2[0, 0]]),
+    ("55,000 is an **epoch**: 860 steps", lambda e: [55000, -(-55000 // 64)]),
+    ("its **standard error**: here 0.4", lambda e: [100 * np.sqrt(0.92 * 0.08 / 5000)]),
+    ("the rest is 4", lambda e: [e.Z2[0, 0] - 2 * 3]),
+    ("the rest is 11", lambda e: [e.Z2[1, 0] + 3]),
+    ("Z1[1, 0] = 3 --ReLU", lambda e: [1, 0, e.Z1[1, 0]]),
+    ("Z2[0, 0] = 10", lambda e: [0, 0, e.Z2[0, 0]]),
+    ("Z2[1, 0] = 8", lambda e: [1, 0, e.Z2[1, 0]]),
+    ("dZ2[0, 0] = 0.8808", lambda e: [0, 0, e.dZ2[0, 0]]),
+    ("dZ2[1, 0] = -0.8808", lambda e: [1, 0, e.dZ2[1, 0]]),
+    ("= 2.6424 = 2.6424", lambda e: [3 * e.dZ2[0, 0]] * 2),
+    ("stands the 2.642 of the drawing", lambda e: [e.dZ1[1, 0]]),
+    ("slopes now sum to 40.27; 13.34 of that", lambda e: [e.squares, (e.dW2**2).sum() + (e.db2**2).sum()]),
+    (("With alpha = 0.01, J should fall from 1.088 by 0.403 to 0.685. It falls to 0.714. With alpha ="
+      " 0.5 it climbs to 3.419"),
+     lambda e: [0.01, e.J, 0.01 * e.squares, e.J - 0.01 * e.squares, loss_after(0.01), 0.5, loss_after(0.5)]),
+    ("alpha = 0.001, a fall by 0.0403 is predicted, and 0.0378 comes instead of 0.0400",
+     lambda e: [0.001, 0.001 * e.squares, e.J - loss_after(0.001, biases=False), e.J - loss_after(0.001)]),
+    ("each of the 7,960 parameters", lambda e: [10 * 784 + 10 + 10 * 10 + 10]),
+    ("2.303 to three decimals", lambda e: [np.log(10)]),
+    ("stays at 2.3 ", lambda e: [np.log(10)]),
+    ("90% before training np.round(A2) == Y", lambda e: [100 * np.mean(np.eye(10) == 0)]),
+    ("add 0.0005 times the sum", lambda e: [0.001 / 2]),
+    ("dW2 get + 0.001 * W1 and + 0.001 * W2", lambda e: [2 * 0.0005] * 2),
+    ("leads from 1.0878 to below 0", lambda e: [e.J, 0 if e.J < 1.3338 else 1]),
+    ("above 1.46", lambda e: [np.log(np.e + 9) - 1]),
+    ("0.99 instead of 0, this is 0.0098, while cross-entropy has 0.99",
+     lambda e: [0.99, 0, 0.99 * 0.99 * 0.01, 0.99]),
+    ("at most 1/4", lambda e: [1, 0.5 / (1 - 0.5) * 4]),
+    ("1. [[0 1 2] [3 4 5] [6 7 8] [9 10 11]] and [[0 4 8] [1 5 9] [2 6 10] [3 7 11]]",
+     lambda e: [1, *np.arange(12).reshape(3, 4).ravel(), *np.arange(12).reshape(3, 4).T.ravel()]),
+    ("Image 0 is 0, 1, 2, 3: column 0", lambda e: [0, *np.arange(12).reshape(3, 4)[0], 0]),
+    ("Units 0 and 2 are on", lambda e: np.flatnonzero(THIRD.Z1[:, 2] > 0)),
+    ("16 times the work for a quarter of the error", lambda e: [(1 / 4) ** -2]),
+    ("2. z is 1 * 1 + 1 * 1 - 1 = 1 and 2 * 1 - 1 * 1 + 1 = 2. a is 1 / (1 + e) = 0.2689 and 0.7311",
+     lambda e: [2, 1, 1, 1, 1, 1, THIRD.Z2[0, 2], 2, 1, 1, 1, 1, THIRD.Z2[1, 2], 1, 1, *THIRD.A2[:, 2]]),
+    ("is 0 where t = 0.7", lambda e: [-0.7 / 0.7 + 0.3 / (1 - 0.7), 0.7]),
+    (("if -1 < 1 - 2 alpha < 1, which is 0 < alpha < 1, and is 0 after one step if alpha = 0.5. With"
+      " alpha above 1"),
+     lambda e: [-1, 1, 2, 1, 0, (1 - -1) / 2, 0, 1 / 2, (1 - -1) / 2]),
+    ("8. Z1: 1, -2, 1. A1: 1, 0, 1, the", lambda e: [8, *THIRD.Z1[:, 2], *THIRD.A1[:, 2]]),
+    ("-0.7311 and 0.7311. dZ1: unit 0 gets", lambda e: [*THIRD.dZ2[:, 2], 0]),
+    ("= 0.7311, unit 1 is off and gets 0, unit 2 gets", lambda e: [THIRD.dZ1[0, 2], 1, THIRD.dZ1[1, 2], 2]),
+    ("dZ2: 0.2689 - 1", lambda e: [THIRD.A2[0, 2], 1]),
+    ("= -1.4621. db2", lambda e: [THIRD.dZ1[2, 2]]),
+    ("= 0.0341, and -0.0341", lambda e: THIRD.db2[:, 0]),
+]  # fmt: skip
+NUMBER = r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?"
+
+
+def quoted_in(text):
+    """Return the numbers in a text, and what one in the last digit of each is worth."""
+    numbers = [number.replace(",", "") for number in re.findall(NUMBER, text)]
+    return [float(number) for number in numbers], [digit_of(number) for number in numbers]
+
+
+@pytest.mark.parametrize("text, values", FACTS)
+def test_facts(text, values):
+    assert text in TEXT
+    quoted, digits = quoted_in(text)
+    values = list(values(example()))
+    assert len(quoted) == len(values)
+    for number, digit, value in zip(quoted, digits, values):
+        assert abs(number - value) <= 0.51 * digit * (digit < 1) + 1e-9, (number, value)
+
+
+# Exercises. Solved rightly, check_gradient() says yes, and wrongly, no.
+
+
+WITH_DECAY = """def mean_loss(params, X, Y):
+    W1, b1, W2, b2 = params
+    return cross_entropy(forward_prop(params, X)[-2], Y) + FACTOR * ((W1**2).sum() + (W2**2).sum())
+"""
+DECAYED = with_lines_at_the_end(BACK, "dW1 = dW1 + 0.001 * W1", "dW2 = dW2 + 0.001 * W2")
+THREE_LAYERS = [
+    """def init_params(n_hidden, rng, n_in=784, n_classes=10):
+    sizes = n_in, n_hidden, n_hidden, n_classes
+    params = []
+    for n, k in zip(sizes, sizes[1:]):
+        W = rng.standard_normal((k, n), dtype=np.float32) * (2 / n) ** 0.5
+        params += [W, np.zeros((k, 1), dtype=np.float32)]
+    return params
+""",
+    """def forward_prop(params, X):
+    W1, b1, W2, b2, W3, b3 = params
+    A1 = relu(W1 @ X + b1)
+    A2 = relu(W2 @ A1 + b2)
+    return A2, A1, W3 @ A2 + b3, softmax(W3 @ A2 + b3)
+""",
+    """def backward_prop(params, X, Y, cache):
+    W1, b1, W2, b2, W3, b3 = params
+    A2, A1, Z3, A3 = cache
+    dZ3 = A3 - Y
+    dZ2 = (W3.T @ dZ3) * (A2 > 0)
+    dZ1 = (W2.T @ dZ2) * (A1 > 0)
+    grads = []
+    for dZ, A in ((dZ1, X), (dZ2, A1), (dZ3, A2)):
+        grads += [dZ @ A.T / X.shape[1], dZ.sum(axis=1, keepdims=True) / X.shape[1]]
+    return grads
+""",
+    """def update_params(params, grads, learning_rate):
+    return [P - learning_rate * dP for P, dP in zip(params, grads)]
+""",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes, right",
+    [
+        ([WITH_DECAY.replace("FACTOR", "0.0005"), DECAYED], True),
+        ([WITH_DECAY.replace("FACTOR", "0.001"), DECAYED], False),
+        ([WITH_DECAY.replace("FACTOR", "0.0005")], False),
+        (THREE_LAYERS, True),
+        ([text.replace("W2.T @ dZ2) * (A1 > 0)", "W2.T @ dZ2)") for text in THREE_LAYERS], False),
+    ],
+)
+def test_exercises_with_check_gradient(changes, right):
+    assert check_says(*changes) is right
+
+
+def test_three_layers_run_to_the_end(small, tmp_path):
+    script = tmp_path / "three_layers.py"
+    script.write_text(changed_script(*THREE_LAYERS).source, encoding="utf-8")
+    done = run(tmp_path, "--data", small, *SETTINGS, path=script)
+    assert (done.status, done.err) == (0, "") and len(done.left["params"]) == 6
+
+
+@pytest.mark.parametrize("line, learnt", [("dZ2 = A2 - Y", True), ("dZ2 = Y - A2", False)])
+def test_twenty_images_are_learnt_by_heart(small_arrays, line, learnt):
+    module, rng = changed_script(with_line(BACK, line)), np.random.default_rng(0)
+    X, y = small_arrays[0][:, :20], small_arrays[1][:20]
+    params, shares = module.init_params(10, rng), []
+    with np.errstate(all="ignore"):
+        for _ in range(1000):
+            params = module.train_epoch(params, X, module.one_hot(y), 20, 0.15, rng)
+            shares.append(module.evaluate(params, X, y)[1])
+    assert (max(shares) == 1) == learnt
+
+
+# --- 3. Files: reading and fetching ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_the_four_files_are_read(small, small_arrays, kind):
+    X, y, X_test, y_test = arrays = nn.load_mnist(kind(small))
+    for array, expected in zip(arrays, small_arrays):
+        np.testing.assert_array_equal(array, expected)
+    assert X.shape == (784, 1200) and X.dtype == np.float32 and y.dtype == int
+    assert X.flags.f_contiguous  # a batch is one piece of memory, which is fast
+
+
+DAMAGE = {
+    "cut": (FILES[0], lambda packed: packed[:-20]),
+    "too short for its header": (FILES[2], lambda packed: gzip.compress(gzip.decompress(packed)[:-9])),
+    "one label more than images": (FILES[3], lambda packed: idx(np.zeros(301))),
+    "a label above 9": (FILES[1], lambda packed: idx(np.full(1200, 10))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damaged_files(tmp_path, what):
+    """One sentence says so before anything is trained, and nothing is touched."""
+    folder = write_small(tmp_path / "data")
+    name, damage = DAMAGE[what]
+    path = folder / f"{name}.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    before = bytes_in(folder)
+    stopped = run(tmp_path, "--data", folder)
+    assert stopped.status == 1 and table_rows(stopped.out) == []
+    assert stopped.err.count("\n") == 1 and str(folder) in stopped.err
+    assert bytes_in(folder) == before and list(tmp_path.iterdir()) == [folder]
 
 
 def test_the_check_sums_and_mirrors_are_those_of_mnist():
-    """They were compared with the files once; a digest of them keeps them as they are."""
+    """They were compared with the files once; a check sum of them keeps them as they are."""
     assert FILES == [
         f"{p}-{k}-ubyte" for p in ("train", "t10k") for k in ("images-idx3", "labels-idx1")
     ]
     everything = " ".join([*map(hex, nn.CRC32.values()), *nn.MIRRORS])
-    assert hashlib.sha256(everything.encode()).hexdigest()[:16] == "389cfc80c58a3289"
-    assert 5 <= nn.TIMEOUT <= 20
+    assert zlib.crc32(everything.encode()) == 258265582
 
 
-def test_all_is_downloaded_once(internet, tmp_path, capsys):
-    folder = tmp_path / "data"
-    assert nn.fetch(folder) == ([folder / name for name in internet.packed], True)
-    assert is_whole(folder, internet)
-    assert internet.asked == [f"{internet.MIRRORS[0]}{name}" for name in internet.packed]
-    out = capsys.readouterr().out
-    for url, packed in zip(internet.asked, internet.packed.values()):
-        assert f"downloading {url}\n{len(packed):,} bytes\n" in out
-    internet.asked.clear()
-    assert nn.fetch(folder)[1] is True and internet.asked == []
+class Mirrors(http.server.BaseHTTPRequestHandler):
+    """Two mirrors on this computer, /one/ and /two/. They serve the small data, and note it."""
+
+    files, faults, asked = {}, {}, []
+    both = None  # a barrier for two runs at once
+
+    def do_GET(self):
+        _, mirror, name = self.path.split("/")
+        self.asked.append((mirror, name))
+        if self.both and name == f"{FILES[0]}.gz":
+            self.both.wait(60)
+        fault = self.faults.get(mirror)
+        content = self.files[f"{FILES[3]}.gz" if fault == "another file" else name]
+        self.send_response(404 if fault == "not there" else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if fault == "damaged":
+            content = content[:90] + bytes(b ^ 255 for b in content[90:93]) + content[93:]
+        self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
+
+    def log_message(self, *args):
+        pass
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault])
-def test_the_next_mirror_helps(internet, tmp_path, fault, capsys):
-    internet.faults = [fault, None]
-    assert nn.fetch(tmp_path / "data")[1] is True
-    assert is_whole(tmp_path / "data", internet)
-    assert capsys.readouterr().out.count("this mirror ") == 4
+@pytest.fixture
+def mirrors(small, tmp_path):
+    """Start the mirrors; `script` is a copy of the script that knows them, in a folder of its own."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirrors)
+    server.handle_error = lambda *args: None  # who hangs up early is no error
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    Mirrors.files, Mirrors.faults, Mirrors.asked, Mirrors.both = bytes_in(small), {}, [], None
+    urls = [f"http://127.0.0.1:{server.server_port}/{name}/" for name in ("one", "two")]
+    sums = {name: zlib.crc32(gzip.decompress(Mirrors.files[f"{name}.gz"])) for name in FILES}
+    text = with_values(MIRRORS=urls, CRC32=sums)
+    (tmp_path / "program").mkdir()
+    Mirrors.script = tmp_path / "program" / "nn_from_scratch.py"
+    Mirrors.script.write_text(text, encoding="utf-8")
+    yield Mirrors
+    server.shutdown()
+    server.server_close()
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault])
-def test_no_mirror_helps(internet, tmp_path, fault):
-    internet.faults = [fault, fault]
-    with pytest.raises(ConnectionError, match="^train-images-idx3-ubyte.gz cannot be downloaded"):
-        nn.fetch(tmp_path / "data")
-    assert len(internet.asked) == 2 and not (tmp_path / "data").exists()
-
-
-def test_what_a_cut_download_left_is_completed(internet, tmp_path, tiny):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / FILES[0]).mkdir()
-    shutil.copy(tiny / FILES[2], folder)
-    assert nn.fetch(folder)[1] is True
-    assert [url.split("/")[-1] for url in internet.asked] == [
-        f"{n}.gz" for n in FILES if n != FILES[2]
-    ]
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_damage_between_the_ends_of_a_gzip_file_is_named(internet, tmp_path, name):
-    """Such a file still ends with MNIST's check sum. Only when it is unpacked the damage shows."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for file, packed in internet.packed.items():
-        (folder / file).write_bytes(packed)
-    (folder / f"{FILES[1]}.md5").write_text("a stray file is nobody's fault")
-    assert nn.get_data("mnist", folder, None)[4] == "MNIST"
-    path = folder / f"{name}.gz"
-    path.write_bytes(flipped(path.read_bytes()))
-    with pytest.raises(nn.UserError) as caught:
-        nn.get_data("mnist", folder, None)
-    sentence = str(caught.value)
-    assert sentence.startswith(f"{path} cannot be used") and sentence.endswith(
-        "replace or delete it"
+def test_all_is_downloaded_once_into_the_folder_beside_the_script(mirrors, tmp_path, monkeypatch):
+    timeouts = []
+    connect = socket.create_connection
+    monkeypatch.setattr(
+        socket,
+        "create_connection",
+        lambda place, timeout=None, *rest: (
+            timeouts.append(timeout) or connect(place, timeout, *rest)
+        ),
     )
+    done = run(tmp_path, "--epochs", 1, path=mirrors.script)
+    assert (done.status, done.err) == (0, "")
+    assert bytes_in(tmp_path / "program" / "data") == mirrors.files
+    assert re.search(r"^MNIST: .*\(784, 1100\)", done.out, re.MULTILINE)
+    assert mirrors.asked == [("one", f"{name}.gz") for name in FILES]
+    assert all(5 <= timeout <= 30 for timeout in timeouts)  # a mirror that hangs is given up
+    again = run(tmp_path, "--epochs", 1, path=mirrors.script)
+    assert again.status == 0 and len(mirrors.asked) == 4
 
 
-def test_other_data_are_not_completed_with_mnist(internet, tmp_path, tiny):
-    folder = tmp_path / "data"
+@pytest.mark.parametrize("fault", ["damaged", "another file"])
+def test_the_next_mirror_helps(mirrors, tmp_path, fault):
+    mirrors.faults = {"one": fault}
+    folder = tmp_path / "program" / "data"
     folder.mkdir()
-    (folder / FILES[1]).write_bytes(idx(np.arange(9)))
-    shutil.copy(tiny / FILES[2], folder)
-    with pytest.raises(nn.UserError) as caught:
-        nn.fetch(folder)
-    missing = f"{FILES[0]} and {FILES[3]}"
-    assert str(caught.value) == f"{folder} holds other data than MNIST, and lacks {missing}"
-    assert internet.asked == [] and set(bytes_of(folder)) == {FILES[1], FILES[2]}
+    (folder / f"{FILES[0]}.gz").write_bytes(mirrors.files[f"{FILES[0]}.gz"])
+    run(tmp_path, "--dataset", "mnist", "--epochs", 1, path=mirrors.script)
+    assert bytes_in(folder) == mirrors.files
+    assert mirrors.asked == [
+        (mirror, f"{name}.gz") for name in FILES[1:] for mirror in ("one", "two")
+        if (mirror, name) != ("two", FILES[3]) or fault != "another file"
+    ]  # fmt: skip
 
 
-def test_a_folder_that_cannot_be_used(internet, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("no folder")
-    for folder in tmp_path / "file", tmp_path / "no" / "such" / "parent":
-        with pytest.raises(nn.UserError) as caught:
-            nn.get_data("auto", folder, None)
-        sentence = str(caught.value)
-        assert sentence.startswith(f"{folder} cannot be used (") and str(folder) in sentence[20:]
-        assert sentence.endswith(": mend that, or name another folder with --data")
-    forbidden = PermissionError(13, "Permission denied")
-    for method in "iterdir", "read_bytes", "write_bytes":
-        folder = tmp_path / method
-        folder.mkdir()
-        if method == "read_bytes":
-            write_tiny(folder)
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, method, fails_with_any(forbidden))
-            with pytest.raises(nn.UserError, match="cannot be used .*Permission denied"):
-                nn.get_data("auto", folder, None)
-        if method == "write_bytes":
-            assert bytes_of(folder) == {}
+def test_no_mirror_helps(mirrors, tmp_path):
+    mirrors.faults = {"one": "not there", "two": "cut"}
+    lost = run(tmp_path, "--dataset", "mnist", path=mirrors.script)
+    assert lost.status == 1 and lost.err.count("\n") == 1 and table_rows(lost.out) == []
+    assert len(mirrors.asked) == 2 and bytes_in(tmp_path / "program" / "data") == {}
+    drawn = run(tmp_path, "--epochs", 1, "--seed", 3, path=mirrors.script)
+    assert (drawn.status, drawn.err) == (0, "") and drawn.left["X_test"].shape == (784, 5000)
 
 
-def fails_with_any(error):
-    def fail(*args, **kwargs):
-        raise error
-
-    return fail
-
-
-def test_ctrl_c_while_a_file_is_written_leaves_nothing(internet, tmp_path, monkeypatch):
-    def half(path, content):
-        with path.open("wb") as file:
-            file.write(content[:100])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(KeyboardInterrupt):
-        nn.fetch(tmp_path / "data")
-    assert bytes_of(tmp_path / "data") == {}
+def test_a_folder_that_is_not_there(mirrors, tmp_path):
+    """A slip of the pen must not download everything once more."""
+    stopped = run(tmp_path, "--data", "dta", path=mirrors.script)
+    assert stopped.status in (1, 2) and "dta" in stopped.err
+    assert mirrors.asked == [] and not (tmp_path / "dta").exists()
 
 
-def test_ten_at_once_in_an_empty_folder(internet, tmp_path):
-    """Nobody fails, and nobody ever sees a file that is not whole."""
-    errors = []
+# Runs the script in a process beside which others run, on a slow disk: see the comments.
+BESIDE_OTHERS = """
+import os, runpy, sys, time
+finals = {os.path.abspath(path) for path in sys.argv.pop().split(os.pathsep)}
+def watch(event, args):
+    if event == "open" and isinstance(args[0], (str, os.PathLike)) and set(str(args[1])) & set("wax+"):
+        if os.path.abspath(args[0]) in finals:
+            raise OSError("another run would see half a file")
+    if event == "os.rename":
+        time.sleep(0.1)  # until the other run has written its own
+        if not os.path.abspath(args[0]).startswith(os.path.dirname(os.path.abspath(args[1]))):
+            raise OSError("from one disk to another nothing can be renamed")
+sys.argv = sys.argv[1:]
+sys.addaudithook(watch)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
-    def one():
-        try:
-            for _ in range(5):
-                assert nn.fetch(tmp_path / "data")[1] is True
-        except BaseException as error:
-            errors.append(error)
 
-    threads = [threading.Thread(target=one) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == [] and is_whole(tmp_path / "data", internet)
+def test_two_first_runs_at_once(mirrors, tmp_path):
+    """Neither fails, and nobody ever sees a file that is not whole, be it of data or the figure."""
+    mirrors.both = threading.Barrier(2)
+    folder = tmp_path / "program" / "data"
+    finals = [
+        *(str(folder / name) for name in mirrors.files),
+        str(tmp_path / "nn_from_scratch.png"),
+    ]
+    command = [sys.executable, "-c", BESIDE_OTHERS, str(mirrors.script)]
+    command += ["--epochs", "1", "--no-show", os.pathsep.join(finals)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    runs = [subprocess.Popen(command, cwd=tmp_path, **pipes) for _ in range(2)]
+    for one in runs:
+        out, _ = one.communicate(timeout=120)
+        assert one.returncode == 0, out.decode()
+    assert bytes_in(folder) == mirrors.files
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nn_from_scratch.png", "program"]
+
+
+@pytest.mark.parametrize("idx", ["-idx", ".idx"])
+def test_unpacked_files_are_read(mirrors, tmp_path, idx):
+    """Under MNIST's names, and under those of a well-known copy; the last one is packed."""
+    folder = tmp_path / "program" / "data"
+    folder.mkdir()
+    for name in FILES[:3]:
+        content = gzip.decompress(mirrors.files[f"{name}.gz"])
+        (folder / name.replace("-idx", idx)).write_bytes(content)
+    (folder / f"{FILES[3]}.gz").write_bytes(mirrors.files[f"{FILES[3]}.gz"])
+    done = run(tmp_path, "--epochs", 1, path=mirrors.script)
+    assert (done.status, done.err, mirrors.asked) == (0, "", [])
+    assert done.left["X_test"].shape == (784, 300) and done.left["X"].shape == (784, 1200)
+
+
+def test_other_data_are_not_completed_with_mnist(mirrors, tmp_path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / f"{FILES[0]}.gz").write_bytes(idx(np.zeros((9, 28, 28))))
+    stopped = run(tmp_path, "--data", folder, path=mirrors.script)
+    assert stopped.status == 1 and str(folder) in stopped.err and mirrors.asked == []
+    assert list(bytes_in(folder)) == [f"{FILES[0]}.gz"]
 
 
 # --- 4. Drawn digits ------------------------------------------------------------------------------
@@ -1246,47 +1458,29 @@ def drawn():
     return nn.draw_digits(3000, np.random.default_rng(0))
 
 
+def centres(images):
+    """Return, down and across, the centres of mass of images (28, 28, ...)."""
+    ink, places = images.sum(axis=(0, 1)), np.arange(28)
+    return [np.tensordot(places, images.sum(axis=axis), 1) / ink for axis in (1, 0)]
+
+
 def test_drawn_digits_have_the_form_of_mnist(drawn):
     X, y = drawn
     assert X.shape == (784, 3000) and X.dtype == np.float32 and X.flags.f_contiguous
     assert X.min() == 0 and 0.9 < X.max() <= 1 and not ((X > 0) & (X < 1e-6)).any()
     assert np.bincount(y).tolist() == [300] * 10 and np.mean(y[:300] == y[300:600]) < 0.3
-    assert len({x.tobytes() for x in X.T}) == 3000
+    assert len(columns(X)) == 3000 and 0.07 < X.mean() < 0.16
     images = X.reshape(28, 28, 3000)
-    assert images[3:25, 3:25].sum() > 0.98 * images.sum()  # a box of about 20x20
-    ink = images.sum(axis=(0, 1))
-    places = np.arange(28)
-    assert abs((images.sum(axis=1) * places[:, None]).sum(axis=0) / ink - 14).mean() < 0.5
-    assert abs((images.sum(axis=0) * places[:, None]).sum(axis=0) / ink - 14).mean() < 0.5
-    assert 0.07 < X.mean() < 0.16
+    for centre in centres(images):
+        assert abs(centre - 14).mean() < 0.5
+    height, width = (np.sum((images > 0.2).any(axis=axis), axis=0) for axis in (1, 0))
+    assert 19 < np.maximum(height, width).mean() < 22  # a box of about 20x20
 
 
 def test_the_same_seed_draws_the_same_digits(drawn):
     X, y = nn.draw_digits(3000, np.random.default_rng(0))
     assert (X == drawn[0]).all() and (y == drawn[1]).all()
     assert not (nn.draw_digits(3000, np.random.default_rng(1))[0] == X).all()
-
-
-def test_all_ways_are_written_alike_often_and_lean_to_the_right(monkeypatch):
-    drawn = []
-    draw_way = nn.draw_way
-    monkeypatch.setattr(
-        nn, "draw_way", lambda way, n, rng: drawn.append(n) or draw_way(way, n, rng)
-    )
-    nn.draw_digits(1200, np.random.default_rng(0))
-    shares = [len(ways) for ways in nn.WAYS.values() for _ in ways]
-    assert len(drawn) == len(shares)
-    assert all(abs(n - 120 / share) < 1 for n, share in zip(drawn, shares))
-    images = draw_way([[(3, 0), (3, 9)]], 500, np.random.default_rng(0)).mean(axis=0)
-    above, below = images[4:12].sum(axis=0), images[16:24].sum(axis=0)
-    across = np.arange(28)
-    assert across @ above / above.sum() > across @ below / below.sum() + 1
-
-
-@pytest.mark.parametrize("m", [0, 1, 9, 37])
-def test_few_drawn_digits(m):
-    X, y = nn.draw_digits(m, np.random.default_rng(0))
-    assert X.shape == (784, m) and y.shape == (m,)
 
 
 def test_each_way_to_write_a_digit_looks_like_the_other_ways():
@@ -1310,23 +1504,21 @@ def test_each_way_to_write_a_digit_looks_like_the_other_ways():
 
 # --- 5. Digits of your own ------------------------------------------------------------------------
 
-# A 5 of two strokes, in units of which it is 9 high.
+# Strokes, in units of which a digit is 9 high. None looks like itself in a mirror or turned.
 FIVE = [[(6, 0), (1, 0), (1, 4), (5, 4), (7, 6), (6, 9), (1, 9), (0, 8)]]
-ONE = [[(2, 2), (4, 0), (4, 9)]]
-ZERO = [[(0, 2), (2, 0), (4, 2), (4, 6), (2, 8), (0, 6), (0, 2)]]
 SEVEN = [[(0, 0), (6, 0), (3, 9)]]
+FLAG = [[(0, 0), (0, 9)], [(0, 0), (4, 0)]]  # a 7 before a mirror: its mass is at one side
 
 
 def ink_of(strokes, size=(300, 400), unit=25, corner=(70, 90), pen=20):
     """Return how much ink each pixel has, (height, width), 0 or 1, for strokes of a pen."""
     image = Image.new("L", size)
-    pencil = ImageDraw.Draw(image)
+    pencil, r = ImageDraw.Draw(image), pen / 2
     for stroke in strokes:
         points = [(corner[0] + unit * across, corner[1] + unit * down) for across, down in stroke]
-        pencil.line(points, fill=255, width=pen, joint="curve")
-        for across, down in points:
-            r = pen / 2
-            pencil.ellipse([across - r, down - r, across + r, down + r], fill=255)
+        pencil.line(points, fill=255, width=pen)
+        for x, y in points:
+            pencil.ellipse([x - r, y - r, x + r, y + r], fill=255)
     return np.asarray(image) / 255
 
 
@@ -1335,71 +1527,77 @@ def picture(ink, paper=235, black=30):
     return Image.fromarray(np.uint8(paper * (1 - ink) + black * ink))
 
 
+def laid_out(ink):
+    """Return ink as MNIST would lay it out, made here and not by the script: 20x20, centred."""
+    rows, columns = np.nonzero(ink)
+    ink = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    height, width = (int(20 * side / max(ink.shape) + 0.5) for side in ink.shape)
+    image = np.zeros((60, 60))
+    small = Image.fromarray(np.float32(ink)).resize((width, height), Image.BILINEAR)
+    image[20 : 20 + height, 20 : 20 + width] = small
+    centre = [np.average(places, weights=image) for places in np.indices(image.shape)]
+    down, across = np.round(centre).astype(int)
+    return image[down - 14 : down + 14, across - 14 : across + 14]
+
+
+def has_the_form_of(x, ink):
+    """Say whether x shows what `laid_out` makes of the ink: turned or mirrored it has 0.85."""
+    images = [Image.fromarray(np.uint8(255 * np.reshape(i, (28, 28)))) for i in (x, laid_out(ink))]
+    blurred = [np.asarray(image.filter(ImageFilter.GaussianBlur(1.5))) for image in images]
+    return alike(*blurred) > 0.9
+
+
+@pytest.mark.parametrize("strokes", [FIVE, SEVEN, FLAG])
+@pytest.mark.parametrize("pen, unit", [(20, 25), (4, 25), (6, 9)])
+def test_a_digit_is_laid_out_as_mnists_are(strokes, pen, unit):
+    """Upright, 20 pixels high, centred, with strokes 2 to 4 pixels wide whatever the pen."""
+    x = nn.as_mnist(ink_of(strokes, unit=unit, pen=pen))
+    assert x.shape == (784, 1) and x.dtype == np.float32 and x.min() == 0 and x.max() == 1
+    assert has_the_form_of(x, ink_of(strokes, unit=unit, pen=round(1.2 * unit)))
+    image = x.reshape(28, 28)
+    assert max(np.ptp(places) for places in np.nonzero(image)) + 1 == 20
+    assert np.abs(np.subtract(centres(image), 14)).max() <= 0.51
+    way = sum(np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes)
+    assert 2 < image.sum() / (way * 20 / 9) < 4.5
+
+
+def test_a_digit_with_its_mass_at_one_side_stays_whole():
+    ink = np.zeros((100, 100))
+    ink[:, :15] = ink[48:52] = 1
+    for turned in (ink, ink[:, ::-1], ink.T, ink.T[::-1]):
+        places = np.nonzero(nn.as_mnist(turned).reshape(28, 28))
+        assert max(np.ptp(places, axis=1)) + 1 == 20  # or some of it came out at the other side
+
+
 INK = ink_of(FIVE)
 DOWN, ACROSS = np.indices(INK.shape)
-RNG = np.random.default_rng(0)
-GRAIN = RNG.normal(0, 6, INK.shape)
-SHADOW = 100 + 130 * ACROSS / 300
-RULED = np.where(DOWN % 40 < 2, 150, 235)
+GRAIN = np.random.default_rng(0).normal(0, 4, INK.shape)
 
 
-def on_a_desk(grey):
-    desk = Image.new("L", (460, 560), 60)
-    desk.paste(picture(INK), (80, 80))
-    return desk
-
-
-def transparent(grey, behind):
-    image = Image.new("LA", (300, 400), (grey, behind))
-    image.putalpha(Image.fromarray(np.uint8(behind + (255 - behind) * INK)))
-    return image
-
-
-def turned():
-    """As a phone saves it: lying on its side, with a note which way is up."""
-    image = picture(INK).transpose(Image.ROTATE_90)
+def on_its_side(image):
+    """As a phone saves it, with a note which way is up."""
+    image = image.transpose(Image.ROTATE_90)
     image.getexif()[0x0112] = 6
     return image
 
 
-def sixteen_bits():
-    return Image.fromarray((40000 - 30000 * INK).astype(np.uint16))
+def on_a_desk(image):
+    desk = Image.new("L", (460, 560), 60)
+    desk.paste(image, (80, 80))
+    return desk
 
 
-# Each row shows the same 5, and must be laid out as in the first row.
-SAME = {
-    "plain.png": lambda: picture(INK),
-    "plain.jpg": lambda: picture(INK),
-    "plain.bmp": lambda: picture(INK),
-    "plain.gif": lambda: picture(INK),
-    "light on dark.png": lambda: picture(INK, 20, 220),
-    "pale pencil.png": lambda: picture(INK, 235, 195),
-    "in colours.png": lambda: Image.merge("RGB", [picture(INK, *c) for c in [(230, 30), (225, 40), (180, 200)]]),
-    "one bit.png": lambda: picture(INK, 255, 0).convert("1"),
-    "palette.png": lambda: picture(INK).convert("P"),
-    "sixteen bits.png": sixteen_bits,
-    "floats.tif": lambda: Image.fromarray(np.float32(1 - INK)),
-    "cmyk.jpg": lambda: picture(INK).convert("RGB").convert("CMYK"),
-    "black, transparent paper.png": lambda: transparent(0, 0),
-    "white, transparent paper.png": lambda: transparent(255, 0),
-    "half transparent.png": lambda: transparent(0, 40),
-    "turned.jpg": turned,
-    "large.png": lambda: picture(INK).resize((2400, 3200)),
-    "large.jpg": lambda: picture(INK).resize((2400, 3200)),
-    "small.png": lambda: picture(INK).resize((60, 80), Image.BILINEAR),
-    "in a corner.png": lambda: picture(ink_of(FIVE, (900, 700), 25, (600, 60))),
-    "close to the edge.png": lambda: picture(INK).crop((58, 78, 257, 327)),
-    "far away.png": lambda: picture(ink_of(FIVE, (1200, 1600), 10, (700, 900), 8)),
-    "pressed at the top.png": lambda: picture(INK, 235, np.where(DOWN < 130, 10, 110)),
-    "thin pen.png": lambda: picture(ink_of(FIVE, pen=4)),
-    "grain.png": lambda: picture(INK, 225 + GRAIN),
-    "shadow.png": lambda: picture(INK, SHADOW),
-    "ruled.png": lambda: picture(INK, RULED),
-    "specks.png": lambda: picture(np.maximum(INK, RNG.random(INK.shape) < 0.0005)),
-    "on a dark desk.png": lambda: on_a_desk(60),
-    "dark edge.png": lambda: picture(INK, np.where(ACROSS < 20, 40, 235)),
-    "with a gap.png": lambda: picture(np.where(abs(ACROSS - 150) < 5, 0, INK)),
-    "line to the edges.png": lambda: picture(np.maximum(INK, abs(DOWN - 370) < 15)),
+# The same 5 in eight pictures.
+PICTURED = {
+    "light on dark.png": picture(INK, 20, 220),
+    "opaque.png": picture(INK).convert("RGBA"),
+    "white, transparent paper.png": Image.merge("LA", [picture(INK, 255, 255), picture(INK, 0, 255)]),
+    "on its side, large.jpg": on_its_side(picture(INK).resize((1800, 2400))),
+    "pale, grain.png": picture(INK, 225 + GRAIN, 180),
+    "shadow, ruled.png": picture(INK, 100 + ACROSS / 3 - 30 * (DOWN % 40 < 2)),
+    "on a dark desk.png": on_a_desk(picture(INK)),
+    "far away, beside a bar to the edge.png": picture(
+        np.maximum(ink_of(FIVE, (900, 1200), 12, (700, 800), 10), np.indices((1200, 900))[1] < 40)),
 }  # fmt: skip
 
 
@@ -1409,804 +1607,672 @@ def saved(image, path):
     return path
 
 
-@pytest.fixture(scope="module")
-def five():
-    return nn.as_mnist(INK)[:, 0]
-
-
-@pytest.mark.parametrize("name", SAME)
-def test_the_same_digit_however_it_was_taken(tmp_path, name, five):
-    path = saved(SAME[name](), tmp_path / name)
+@pytest.mark.parametrize("name", PICTURED)
+def test_the_same_digit_however_it_was_taken(tmp_path, name):
+    path = saved(PICTURED[name], tmp_path / name)
     before = path.read_bytes()
     x = nn.read_picture(path)
-    assert x.shape == (784, 1) and x.dtype == np.float32 and path.read_bytes() == before
-    alike = np.corrcoef(x[:, 0], five)[0, 1]
-    coarse = "small.png", "far away.png", "thin pen.png", "shadow.png"
-    assert alike > (0.85 if name in coarse else 0.97)
-    looks_like_mnist(x)
-
-
-def looks_like_mnist(x):
-    image = x.reshape(28, 28)
-    assert image.min() == 0 and image.max() == 1
-    rows, columns = np.nonzero(image)
-    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
-    places = np.arange(28)
-    assert abs(places @ image.sum(axis=1) / image.sum() - 14) <= 0.5
-    assert abs(places @ image.sum(axis=0) / image.sum() - 14) <= 0.5
-
-
-@pytest.mark.parametrize("strokes", [FIVE, ONE, SEVEN])
-@pytest.mark.parametrize("pen, unit", [(1, 25), (4, 25), (20, 25), (20, 3), (3, 90)])
-def test_strokes_are_brought_to_mnists_width(strokes, pen, unit):
-    """Of MNIST's digits, nearly all have strokes 2 to 4 pixels wide."""
-    x = nn.as_mnist(ink_of(strokes, (800, 1000), unit, (60, 60), pen))
-    looks_like_mnist(x)
-    assert 2 < nn.stroke_width(x.reshape(28, 28)) and (pen > 2 * unit or x.mean() < 0.2)
-    assert x.max() == 1
-
-
-def text_page():
-    image = Image.new("L", (600, 800), 255)
-    pencil = ImageDraw.Draw(image)
-    for line in range(36):
-        pencil.text(
-            (20, 20 + 21 * line), "the quick brown fox jumps over the lazy dog " * 2, fill=0
-        )
-    return image
-
-
-# What is no picture of one digit, and what is said of it.
-REFUSED = {
-    "white.png": (lambda: Image.new("L", (300, 400), 255), "nothing stands out"),
-    "black.png": (lambda: Image.new("RGB", (300, 400)), "nothing stands out"),
-    "one pixel.png": (lambda: Image.new("L", (1, 1), 255), "nothing stands out"),
-    "one column.png": (lambda: Image.new("L", (1, 5000), 255), "nothing stands out"),
-    "clear.png": (lambda: Image.new("LA", (300, 400), (0, 0)), "nothing stands out"),
-    "grain.png": (lambda: picture(0 * INK, 225 + GRAIN), ""),
-    "shadow.png": (lambda: picture(0 * INK, SHADOW), "nothing stands out"),
-    "two digits.png": (
-        lambda: picture(ink_of(FIVE, (600, 400)) + ink_of(ONE, (600, 400), corner=(350, 90))),
-        "more than one thing",
-    ),
-    "ten.png": (
-        lambda: picture(
-            ink_of([[(0, 0), (0, 6)]], (600, 400), 25, (150, 90))
-            + ink_of(ZERO, (600, 400), 30, (300, 60))
-        ),
-        "more than one thing",
-    ),
-    "speck.png": (
-        lambda: picture(ink_of([[(0, 0), (0, 0)]], (1200, 1600), 25, (600, 800), 24)),
-        "nothing stands out",
-    ),
-    "text.png": (text_page, ""),
-    "checks.png": (lambda: picture((DOWN // 6 + ACROSS // 6) % 2), ""),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_single_digit_is_refused(tmp_path, name):
-    make, words = REFUSED[name]
-    path = saved(make(), tmp_path / name)
-    with pytest.raises(nn.UserError) as caught:
-        nn.read_picture(path)
-    before, after = str(caught.value).split(f"{path}: ")
-    assert before == "" and words in after
-    assert after.endswith("; write one digit, large and dark, on paper")
+    assert x.shape == (784, 1) and x.dtype == np.float32 and x.max() == 1 and x.min() == 0
+    assert has_the_form_of(x, ink_of(FIVE, pen=30)) and alike(x, nn.as_mnist(INK)) > 0.85
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    "name", ["none.png", "text.png", "empty.png", "cut.png", "folder.png", "huge.png"]
+    "ink", [np.zeros((400, 300)), np.hstack([INK, ink_of(SEVEN)])], ids=["nothing", "two digits"]
 )
-def test_what_is_no_picture_is_said(tmp_path, name, monkeypatch):
-    path = tmp_path / name
-    if name == "text.png":
-        path.write_text("no picture")
-    elif name == "empty.png":
-        path.write_bytes(b"")
-    elif name == "folder.png":
-        path.mkdir()
-    elif name != "none.png":
-        picture(INK, 235 + GRAIN).save(path)
-    if name == "cut.png":
-        path.write_bytes(path.read_bytes()[:-5000])
-    if name == "huge.png":
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(nn.UserError) as caught:
+def test_what_is_no_single_digit_is_refused(tmp_path, ink):
+    path = saved(picture(ink), tmp_path / "own.png")
+    with pytest.raises(nn.UserError, match=re.escape(str(path))):
         nn.read_picture(path)
-    assert str(caught.value).startswith(f"{path} cannot be opened as a picture (")
 
 
-def test_otsu_parts_two_groups():
-    values = np.concatenate([RNG.normal(0.2, 0.03, 9000), RNG.normal(0.7, 0.05, 1000)])
-    assert np.sum(values > nn.otsu(values)) == 1000
+# What is seen: pixels of a figure as it was last drawn.
 
 
-def test_pieces_are_numbered():
-    dark = RNG.random((30, 40)) < 0.45
-    numbers = nn.number_pieces(dark)
-    assert ((numbers > 0) == dark).all()
-    for here, there in ((numbers[1:], numbers[:-1]), (numbers[:, 1:], numbers[:, :-1])):
-        both = (here > 0) & (there > 0)
-        assert (here[both] == there[both]).all()
-    left = set(zip(*np.nonzero(dark)))  # the same by walking from pixel to pixel
-    n_pieces = 0
-    while left:
-        n_pieces += 1
-        edge = [left.pop()]
-        while edge:
-            i, k = edge.pop()
-            near = {(i + 1, k), (i - 1, k), (i, k + 1), (i, k - 1)} & left
-            left -= near
-            edge += near
-    assert len(np.unique(numbers[dark])) == n_pieces
+def pixels(fig):
+    """Return the pixels (height, width, 3), 0 to 1; row 0 is the lowest, as in Matplotlib."""
+    return np.asarray(fig.canvas.buffer_rgba())[::-1, :, :3] / 255.0
 
 
-@pytest.mark.parametrize("width", [1, 2, 5, 10])
-def test_the_width_of_strokes(width):
-    bar = np.zeros((200, 200))
-    bar[20:180, 50 : 50 + width] = 1
-    assert nn.stroke_width(bar) == pytest.approx(width, rel=0.08)
-    assert nn.stroke_width(bar[20:180, 50 : 50 + width]) == pytest.approx(width, rel=0.08)
-    for angle in (45, -45):
-        slanted = Image.fromarray(np.uint8(255 * bar)).rotate(angle, Image.BILINEAR)
-        assert nn.stroke_width(np.asarray(slanted) / 255) == pytest.approx(width, rel=0.25)
+def box_of(artist):
+    """Return left, right, bottom, top of an image, a bar or a text, in pixels."""
+    box = artist.get_window_extent(artist.figure.canvas.get_renderer())
+    return (*sorted((box.x0, box.x1)), *sorted((box.y0, box.y1)))
 
 
-def test_a_digit_with_its_mass_at_one_side_stays_within_the_image():
-    ink = np.zeros((100, 100))
-    ink[:, :15] = ink[48:52] = 1
-    for turned in (ink, ink[:, ::-1], ink.T, ink.T[::-1]):
-        x = nn.as_mnist(turned)
-        assert x.max() == 1 and x.sum() == pytest.approx(nn.as_mnist(ink).sum(), rel=0.05)
+def cut_out(artist, size):
+    """Return what one sees in the box of an artist: (size, size, 3), the first row on top."""
+    left, right, bottom, top = box_of(artist)
+    steps = (np.arange(size) + 0.5) / size
+    x, y = left + steps * (right - left), bottom + steps * (top - bottom)
+    return pixels(artist.figure)[y.astype(int)[::-1, np.newaxis], x.astype(int)]
 
 
-def test_pictures_of_your_own_in_a_run(tiny, tmp_path):
-    """Good ones are read, bad ones named; all in the order given, and on the page."""
-    names = ["a 5.png", "b.jpg", "none.png", "c.png"]
-    picture(INK).save(tmp_path / names[0])
-    picture(ink_of(ONE)).save(tmp_path / names[1])
-    Image.new("L", (50, 50)).save(tmp_path / names[3])
-    done = run(tmp_path, "--data", tiny, *SETTINGS, "--read", names[0], "--read", names[1])
-    assert (done.status, done.err) == (0, "")
-    bad = run(tmp_path, "--data", tiny, *SETTINGS, "--read", *names)
-    assert bad.status == 1 and bad.out.splitlines()[-22:] == done.out.splitlines()[-22:]
-    said = bad.err.splitlines()
-    assert said[0].startswith("nn_from_scratch: none.png cannot be opened as a picture (")
-    assert said[1].startswith(
-        "nn_from_scratch: c.png: nothing stands out from the paper; write one"
-    )
-    assert said[2:] == ["nn_from_scratch: 2 of 4 pictures could not be read"]
-    lines = done.out.splitlines()
-    for name in names[:2]:
-        x = nn.read_picture(tmp_path / name)
-        a = nn.probabilities(done.left["params"], x)[:, 0]
-        place = lines.index(f"{name}: {nn.two_best(a)}")
-        assert "\n".join(lines[place + 1 : place + 11]) == nn.text_picture(x[:, 0], a)
-    (page,) = done.figures
-    images, captions = images_of(panel(page, "2 of 2 pictures of your own"))
-    for name, caption in zip(names, captions):
-        a = nn.probabilities(done.left["params"], nn.read_picture(tmp_path / name))[:, 0]
-        assert caption == f"{name}\nread as {a.argmax()}\n{a.max():.1%}"
-    np.testing.assert_allclose(images[0], nn.read_picture(tmp_path / names[0])[:, 0])
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [names[0], names[1], names[3], "nn_from_scratch.png"]
-    )
+def labelled(axis):
+    """Return what the labels along an axis say, with their places in pixels."""
+    along = 0 if axis.axis_name == "x" else 1
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    places = [axis.axes.transData.transform([tick.get_loc()] * 2)[along] for tick in ticks]
+    return {tick.label1.get_text(): place for tick, place in zip(ticks, places)}
 
 
-# The drawing window, driven by the events that a mouse and a keyboard cause.
+def assert_dark_where_ink_is(seen, x):
+    """The ink of x, 0 to 1, is seen dark on light. (A scale of greys need not be a straight one.)"""
+    darkness = 1 - seen.mean(axis=2)
+    x = np.reshape(x, darkness.shape)
+    assert alike(darkness, x) > 0.95 and np.mean(darkness[x == 0]) < 0.05
+    assert np.median(darkness[x > 0.95 * x.max()]) > darkness.max() - 0.2
+    assert darkness.max() > 0.9 or x.max() < 0.9
 
 
-def mouse(fig, name, across, down, button=1):
-    """Send a mouse event at the place (across, down) of the sheet, in its pixels."""
-    x, y = fig.axes[0].transData.transform((across, down))
-    fig.canvas.callbacks.process(name, MouseEvent(name, fig.canvas, x, y, button))
+# The drawing window: events go in as a mouse causes them, what is shown comes out.
 
 
-def stroke(fig, places):
-    mouse(fig, "button_press_event", *places[0])
-    for across, down in places[1:]:
-        mouse(fig, "motion_notify_event", across, down)
-    mouse(fig, "button_release_event", *places[-1])
+class Window:
+    def __init__(self, fig, params):
+        self.fig, self.params = fig, params
+        fig.canvas.draw()
+        # From left to right: the sheet, what the network sees, the bars.
+        self.sheet, self.seen, self.bars = sorted(fig.axes, key=lambda ax: ax.get_position().x0)
 
+    def mouse(self, name, across, down, button=1):
+        """Send an event at a place of the sheet: (0, 0) is its left upper corner, (1, 1) opposite."""
+        left, right, bottom, top = box_of(self.sheet.images[0])
+        x, y = left + across * (right - left), top - down * (top - bottom)
+        event = MouseEvent(name, self.fig.canvas, x, y, button)
+        self.fig.canvas.callbacks.process(name, event)
 
-def on_sheet(fig):
-    return np.asarray(fig.axes[0].images[0].get_array())
+    def stroke(self, *places):
+        self.mouse("button_press_event", *places[0])
+        for place in places[1:]:
+            self.mouse("motion_notify_event", *place)
+        self.mouse("button_release_event", *places[-1])
+
+    def drawn(self):
+        """Return where one sees ink on the sheet, (100, 100)."""
+        return cut_out(self.sheet.images[0], 100).mean(axis=2) < 0.5
+
+    def probabilities(self):
+        """Return what the bars say, by the labels beside them."""
+        left, right, _, _ = box_of(self.bars.patch)
+        assert self.bars.get_xlim() == (0, 1)
+        shown = np.full(10, np.nan)
+        for bar in self.bars.patches:
+            _, end, bottom, top = box_of(bar)
+            labels = [label for label, y in labelled(self.bars.yaxis).items() if bottom < y < top]
+            shown[int(*labels)] = (end - left) / (right - left)
+        return shown
+
+    def seen_and_answered(self):
+        """Check that the bars are the answer to what is seen, and return that, (28, 28)."""
+        x = np.asarray(self.seen.images[0].get_array(), dtype=float)
+        assert_dark_where_ink_is(cut_out(self.seen.images[0], 28), x)
+        a = nn.probabilities(self.params, x.reshape(784, 1))[:, 0]
+        np.testing.assert_allclose(self.probabilities(), a, atol=0.005)
+        title = numbers_in(self.bars.get_title())
+        assert title == pytest.approx([a.argmax(), 100 * a.max()], abs=0.06)
+        bar = max(self.bars.patches, key=lambda bar: bar.get_width())
+        assert abs(cut_out(bar, 5)[2, 2] - 1).sum() > 0.5  # in a colour that one sees
+        return x
+
+    def is_empty(self):
+        white = cut_out(self.seen.images[0], 28).min() > 0.95
+        return white and not self.drawn().any() and self.probabilities().max() < 0.001
 
 
 @pytest.fixture
 def window():
-    rng = np.random.default_rng(0)
-    window = nn.draw_window(nn.init_params(10, rng))
-    window.canvas.draw()
+    params = nn.init_params(10, np.random.default_rng(0))
+    window = Window(nn.draw_window(params), params)
     yield window
-    plt.close(window)
+    plt.close(window.fig)
 
 
-def is_empty(window):
-    seen = window.axes[1].images[0].get_array()
-    bars = [bar.get_width() for bar in window.axes[2].patches]
-    return not on_sheet(window).any() and not seen.any() and not any(bars)
+SEVEN_ON_SHEET = [(0.3, 0.2), (0.7, 0.2), (0.5, 0.8)]
 
 
 def test_drawing(window):
-    assert is_empty(window)
-    mouse(window, "motion_notify_event", 50, 50, button=None)
-    assert is_empty(window)
-    stroke(window, [(50, 60), (200, 60)])
-    sheet = on_sheet(window)
-    assert sheet[60, 50:200].min() == 255 and sheet[100:].max() == 0 and sheet[:, 230:].max() == 0
-    seen = np.asarray(window.axes[1].images[0].get_array())
-    np.testing.assert_array_equal(seen, nn.as_mnist(sheet).reshape(28, 28))
-    bars = [bar.get_width() for bar in window.axes[2].patches]
-    assert sum(bars) == pytest.approx(1, abs=1e-5)
-    title = window.axes[2].get_title()
-    assert title == f"{np.argmax(bars)} ({max(bars):.1%})"
-    stroke(window, [(50, 200), (200, 200)])  # not joined to the first
-    sheet = on_sheet(window)
-    assert sheet[200, 50:200].min() == 255 and sheet[100:160].max() == 0
-    stroke(window, [(140, 250), (140, 400), (240, 250)])  # leaves the sheet and comes back
-    assert on_sheet(window)[250, 190] == 0
-    event = KeyEvent("key_press_event", window.canvas, "escape")
-    mouse(window, "button_press_event", 30, 250)
-    window.canvas.callbacks.process("key_press_event", event)
-    mouse(window, "motion_notify_event", 250, 250)  # the old place is forgotten
-    assert on_sheet(window)[250, 140] == 0
-    stroke(window, [(20, 20)])  # a click makes a dot
-    assert on_sheet(window)[20, 20] == 255
+    assert window.is_empty()
+    window.mouse("motion_notify_event", 0.5, 0.5, button=None)
+    assert window.is_empty()
+    window.stroke(*SEVEN_ON_SHEET)  # the mouse leaps: what is between is drawn all the same
+    ink = window.drawn()
+    assert ink[20, 30:70].all() and ink[50, 57:63].any() and ink[80, 50]
+    assert not ink[:10].any() and not ink[:, :20].any() and not ink[40:, :40].any()
+    seen = window.seen_and_answered()
+    assert has_the_form_of(seen, ink_of([10 * np.array(SEVEN_ON_SHEET)], pen=18))
+    window.stroke((0.2, 0.9), (0.8, 0.9))  # not joined to the first
+    assert window.drawn()[90, 22:78].all() and not window.drawn()[86, 60:].any()
+    assert alike(seen, window.seen_and_answered()) < 0.9
+    window.stroke((0.9, 0.5), (0.9, 1.5), (0.7, 0.7))  # leaves the sheet and comes back
+    assert not window.drawn()[60, 75:84].any()
+    window.stroke((0.1, 0.5))  # a click makes a dot
+    assert window.drawn()[50, 10]
 
 
 @pytest.mark.parametrize("how", ["right button", "escape"])
-def test_clearing(window, how):
-    stroke(window, [(50, 60), (200, 60)])
-    for key in ("alt+tab", "a", "shift"):
-        window.canvas.callbacks.process(
-            "key_press_event", KeyEvent("key_press_event", window.canvas, key)
-        )
-    assert not is_empty(window)
+def test_a_second_digit_after_clearing(window, how):
+    window.stroke(*SEVEN_ON_SHEET)
+    seven = window.seen_and_answered()
     if how == "escape":
-        event = KeyEvent("key_press_event", window.canvas, "escape")
-        window.canvas.callbacks.process("key_press_event", event)
+        for key in ("a", "escape"):
+            assert not window.is_empty()
+            event = KeyEvent("key_press_event", window.fig.canvas, key)
+            window.fig.canvas.callbacks.process("key_press_event", event)
     else:
-        mouse(window, "button_press_event", 100, 100, button=3)
-    assert is_empty(window) and window.axes[2].get_title() == ""
-    assert "Escape: clear" in window.axes[0].get_xlabel()
+        window.mouse("button_press_event", 0.5, 0.5, button=3)
+        window.mouse("button_release_event", 0.5, 0.5, button=3)
+    assert window.is_empty()
+    window.stroke((0.3, 0.3), (0.3, 0.7), (0.7, 0.7))
+    assert not window.drawn()[20].any() and alike(seven, window.seen_and_answered()) < 0.5
+
+
+def test_a_digit_drawn_small_is_seen_like_a_large_one(window):
+    window.stroke(*SEVEN_ON_SHEET)
+    large = window.seen_and_answered()
+    window.mouse("button_press_event", 0.5, 0.5, button=3)
+    window.stroke(*(0.3 + np.array(SEVEN_ON_SHEET) / 2.5))
+    assert alike(large, window.seen_and_answered()) > 0.85
 
 
 # --- 6. The program -------------------------------------------------------------------------------
 
-SETTINGS = ["--hidden", 12, "--epochs", 4, "--batch-size", 8, "--learning-rate", 0.1, "--seed", 5]
-
 
 @pytest.fixture(scope="module")
-def finished(tiny, tmp_path_factory):
+def finished(small, tmp_path_factory):
     """A run with all settings other than the default ones."""
     folder = tmp_path_factory.mktemp("finished")
-    finished = run(folder, "--data", tiny, *SETTINGS, "--figure", "page.png", "--no-show")
-    assert (finished.status, finished.err) == (0, "")
-    finished.folder = folder
+    flags = ["--data", small, *SETTINGS, "--figure", "page.png", "--no-show"]
+    finished = run(folder, *flags, on_screen=True)
+    assert (finished.status, finished.err, finished.shown) == (0, "", [])
+    assert list(bytes_in(folder)) == ["page.png"]
     return finished
 
 
 @pytest.fixture(scope="module")
-def on_drawn(tmp_path_factory):
-    """A run on drawn digits."""
+def by_default(small, tmp_path_factory):
+    """A run with the default settings on a screen, which reads two pictures."""
+    folder = tmp_path_factory.mktemp("default")
+    names = ["7.png", "a long name for a $5$.png"]
+    saved(picture(ink_of(SEVEN)), folder / names[0])
+    saved(picture(INK), folder / names[1])
+    flags = ["--data", small, "--read", names[0], "--read", names[1]]
+    by_default = run(folder, *flags, on_screen=True)
+    assert (by_default.status, by_default.err) == (0, "")
+    by_default.own = [(name, nn.read_picture(folder / name)) for name in names]
+    return by_default
+
+
+@pytest.fixture(scope="module")
+def on_drawn(small, tmp_path_factory):
+    """A run on drawn digits, though others are there; then one draws."""
     folder = tmp_path_factory.mktemp("drawn")
-    on_drawn = run(folder, "--dataset", "drawn", "--data", folder / "data", "--epochs", 6)
+    flags = ["--dataset", "drawn", "--data", small, "--epochs", 4, "--seed", 7, "--draw"]
+    on_drawn = run(folder, *flags, on_screen=True)
     assert (on_drawn.status, on_drawn.err) == (0, "")
-    on_drawn.folder = folder
     return on_drawn
 
 
-def replayed(folder, hidden, epochs, batch_size, learning_rate, seed):
-    """Return params and history of a run, made of the functions of the lesson, and the data."""
-    X, y, X_test, y_test = nn.load_mnist(folder)
+def assert_same_training(left, X, y, hidden, epochs, batch_size, learning_rate, seed):
+    """Check the variables of a run against what the lesson says; return the params to begin with."""
     rng = np.random.default_rng(seed)
     data = nn.split(X, y, rng)
-    params = nn.init_params(hidden, rng)
-    history = []
-    X_train, y_train, X_val, y_val = data
-    for epoch in range(epochs):
-        rate = learning_rate * min(1, 2 * (epochs - epoch) / epochs)
-        for start in rng.permutation(np.arange(0, len(y_train), batch_size)):
-            batch = slice(start, start + batch_size)
-            Y_batch = np.eye(10, dtype=np.float32)[:, y_train[batch]]
-            cache = nn.forward_prop(params, X_train[:, batch])
-            grads = nn.backward_prop(params, X_train[:, batch], Y_batch, cache)
-            params = [P - rate * dP for P, dP in zip(params, grads)]
-        history.append([*nn.evaluate(params, X_train, y_train), *nn.evaluate(params, X_val, y_val)])
-    return params, history, data, (X_test, y_test)
-
-
-def test_the_run_is_what_the_lesson_says(finished, tiny):
-    """Step by step: split, start, batches, falling rate; all settings arrive; all is printed."""
-    params, history, data, (X_test, y_test) = replayed(tiny, 12, 4, 8, 0.1, 5)
-    left = finished.left
+    start = nn.init_params(hidden, copy.deepcopy(rng))
+    params, history, _ = replayed(*data, hidden, epochs, batch_size, learning_rate, rng)
     for P, Q in zip(left["params"], params):
-        np.testing.assert_allclose(P, Q, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(left["history"], history, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(P, Q, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(left["history"], history, rtol=1e-3, atol=1e-4)
     for name, array in zip(("X_train", "y_train", "X_val", "y_val"), data):
         np.testing.assert_array_equal(left[name], array)
-    share = np.mean(nn.predict(left["params"], X_test) == y_test)
-    lines = finished.out.splitlines()
-    assert (
-        lines[0] == "tiny data (not MNIST): X_train (784, 220), X_val (784, 20), X_test (784, 60)"
-    )
-    assert lines[1] == (
-        "784-12-10 network, 9,550 parameters: W1 (12, 784), b1 (12, 1), W2 (10, 12), b2 (10, 1)"
-    )
-    assert lines[2] == f"the first test image, a {y_test[0]}, before training:"
-    rng = np.random.default_rng(5)
-    nn.split(*nn.load_mnist(tiny)[:2], rng)
-    start = nn.init_params(12, rng)
-    assert "\n".join(lines[3:13]) == nn.text_picture(
-        X_test[:, 0], nn.probabilities(start, X_test[:, :1])[:, 0]
-    )
-    loss = nn.mean_loss(start, data[2], nn.one_hot(data[3]))
-    assert lines[13] == f"loss before training {loss:.3f}, chance level log 10 = 2.303"
-    for epoch, line in enumerate(lines[16:20], start=1):
-        loss, share_1, val_loss, val_share = left["history"][epoch - 1]
-        rate = [0.1, 0.1, 0.1, 0.05][epoch - 1]
-        expected = (
-            f"{epoch:5}  {loss:.4f}  {share_1:8.2%}  {val_loss:.4f}  {val_share:8.2%}  {rate:<8.4g}"
-        )
-        assert line.startswith(expected) and float(line.split()[-1]) < 60
-    assert re.fullmatch(r"trained 4 epochs in \d+\.\d\d s", lines[20])
-    A2 = nn.probabilities(left["params"], X_test)
-    assert lines[21] == "the same image after training:"
-    assert "\n".join(lines[22:32]) == nn.text_picture(X_test[:, 0], A2[:, 0])
-    assert lines[32] == f"test accuracy {share:.2%} on tiny data (not MNIST)" and 0.5 < share < 1
-    wrong = np.flatnonzero(A2.argmax(axis=0) != y_test)
-    assert lines[33] == f"{len(wrong)} of 60 read wrongly; the surest mistakes:"
-    surest = sorted(wrong, key=lambda s: -A2[:, s].max())[:3]
-    for line, s in zip(lines[34:37], surest):
-        first, second = np.argsort(-A2[:, s])[:2]
-        assert line == (
-            f"test image {s}, a {y_test[s]}, read as {first} ({A2[first, s]:.1%}),"
-            f" then {second} ({A2[second, s]:.1%})"
-        )
-    assert lines[37:] == ["figure saved as page.png"]
+    return start
 
 
-def test_text_pictures_are_upright_and_black_is_dense():
-    x = np.zeros((28, 28))
-    x[4:6, 3] = 1  # two rows of pixels make a line, and two rows of lines are cut off
-    x[8, 27] = 0.5
-    a = np.array([0.5, 0, 0, 0, 0, 0.25, 0.25, 0, 0, 0])
-    lines = nn.text_picture(x.ravel(), a).splitlines()
-    assert lines[0] == "   @                         0  50.0% ###############"
-    assert lines[2] == "                           : 2   0.0%"
-    assert lines[5] == " " * 28 + " 5  25.0% #######" and len(lines) == 10
+def text_pictures(out):
+    """Return for each picture in a text the number of its first line, its rows, and their ends."""
+    lines = out.splitlines()
+    found = []
+    for first in range(len(lines) - 9):
+        rows = [re.fullmatch(rf"(.{{28}}) {k} +([\d.]+)%(.*)", lines[first + k]) for k in range(10)]
+        if all(rows):
+            found.append((first, [row.groups() for row in rows]))
+    return found
 
 
-def test_the_settings_by_default(tiny, tmp_path):
-    by_default = run(tmp_path, "--data", tiny)
-    args = vars(by_default.left["args"])
-    assert args == {
-        "data": tiny,
-        "dataset": "auto",
-        "hidden": nn.HIDDEN,
-        "epochs": nn.EPOCHS,
-        "batch_size": nn.BATCH_SIZE,
-        "learning_rate": nn.LEARNING_RATE,
-        "seed": nn.SEED,
-        "figure": Path("nn_from_scratch.png"),
-        "no_show": False,
-        "read": [],
-        "draw": False,
-    }
-    assert (tmp_path / "nn_from_scratch.png").stat().st_size > 10_000
-    last = by_default.out.splitlines()[-1]
-    assert last.startswith("no window: ") and by_default.shown == []
+def assert_shows(text_picture, x, a):
+    """Dense signs for ink, two rows of pixels a line, and the probabilities, also as bars."""
+    for k, (row, percent, bar) in enumerate(text_picture[1]):
+        darkness = [" .:-=+*#%@".index(sign) / 9 for sign in row]
+        ink = x.reshape(28, 28)[4 + 2 * k : 6 + 2 * k].mean(axis=0)
+        np.testing.assert_allclose(darkness, ink, atol=0.112)
+        assert float(percent) == pytest.approx(100 * a[k], abs=0.051)
+        assert abs(bar.count("#") - 30 * a[k]) < 1.01
 
 
-def columns(X):
-    return {x.tobytes() for x in X.T}
+def test_a_run_is_what_the_lesson_says(finished, small_arrays):
+    """Split, start, batches, rate; all settings arrive; what is printed is what was found."""
+    X, y, X_test, y_test = small_arrays
+    start = assert_same_training(finished.left, X, y, 14, 4, 8, 0.1, 5)
+    lines, params, x = finished.out.splitlines(), finished.left["params"], X_test[:, :1]
+    assert lines[0].startswith("small data")
+    shapes = re.findall(r"(\w+) \((\d+), (\d+)\)", lines[0])
+    assert shapes == [("X_train", "784", "1100"), ("X_val", "784", "100"), ("X_test", "784", "300")]
+    assert "11,140" in lines[1]  # parameters
+    assert re.findall(r"\(.*?\)", lines[1]) == ["(14, 784)", "(14, 1)", "(10, 14)", "(10, 1)"]
+    before, after = text_pictures(finished.out)
+    assert_shows(before, x, nn.probabilities(start, x)[:, 0])
+    assert_shows(after, x, nn.probabilities(params, x)[:, 0])
+    assert numbers_in(lines[before[0] - 1]) == [y_test[0]]
+    loss = nn.mean_loss(start, finished.left["X_val"], nn.one_hot(finished.left["y_val"]))
+    said = re.findall(r"\d\.\d+", lines[before[0] + 10])
+    assert np.array(said, float) == pytest.approx([loss, np.log(10)], abs=0.001)
+    assert len(table_rows(finished.out)) == 4
+    A2 = nn.probabilities(params, X_test)
+    share = 100 * np.mean(A2.argmax(axis=0) == y_test)
+    assert numbers_in(lines[after[0] + 10])[0] == pytest.approx(share, abs=0.006)
+    assert 80 < share < 95  # neither perfect nor hopeless: it tells
+
+
+def test_the_settings_by_default(by_default, small_arrays):
+    settings = nn.HIDDEN, nn.EPOCHS, nn.BATCH_SIZE, nn.LEARNING_RATE, nn.SEED
+    assert settings == (10, 30, 64, 0.15, 0)
+    assert_same_training(by_default.left, *small_arrays[:2], *settings)
+    assert "nn_from_scratch.png" in bytes_in(by_default.folder)
+
+
+def test_pictures_of_your_own_in_a_run(by_default):
+    """They are read in the order given."""
+    shown, lines = text_pictures(by_default.out)[2:], by_default.out.splitlines()
+    assert len(shown) == 2
+    for text_picture, (name, x) in zip(shown, by_default.own):
+        a = nn.probabilities(by_default.left["params"], x)[:, 0]
+        assert_shows(text_picture, x, a)
+        said = lines[text_picture[0] - 1]
+        assert said.startswith(name)
+        assert numbers_in(said[len(name) :]) == pytest.approx([a.argmax(), 100 * a.max()], abs=0.06)
 
 
 def test_no_image_is_both_trained_on_and_judged(finished, on_drawn):
-    for left, sizes in ((finished.left, (220, 20, 60)), (on_drawn.left, None)):
+    for left, sizes in ((finished.left, (1100, 100, 300)), (on_drawn.left, (22917, 2083, 5000))):
         train, val, test = (columns(left[name]) for name in ("X_train", "X_val", "X_test"))
         assert not train & val and not train & test and not val & test
-        if sizes:
-            assert (len(train), len(val), len(test)) == sizes
-        else:
-            assert len(train) > 10_000 and len(val) > 1000 and len(test) > 1000
+        assert (len(train), len(val), len(test)) == sizes
 
 
 def test_a_run_on_drawn_digits(on_drawn):
-    assert not (on_drawn.folder / "data").exists()
-    share = float(re.search(r"test accuracy ([\d.]+)% on drawn digits\n", on_drawn.out).group(1))
-    assert share > 80
+    """They are those of the seed, 30,000 of them, and can be learnt."""
+    X, y = nn.draw_digits(30_000, np.random.default_rng(7))
+    np.testing.assert_array_equal(on_drawn.left["X_test"], X[:, :5000])
+    np.testing.assert_array_equal(on_drawn.left["y_test"], y[:5000])
+    assert 0.75 < nn.evaluate(on_drawn.left["params"], X[:, :5000], y[:5000])[1] < 0.97
 
 
-def test_no_network(tmp_path, internet):
-    internet.faults = ["refused", "refused"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nn, "draw_digits", None)
-        lost = run(tmp_path, "--dataset", "mnist", "--data", tmp_path / "data")
-    assert lost.status == 1 and lost.err.count("\n") == 1
-    assert "cannot be downloaded" in lost.err and "--dataset drawn" in lost.err
-    assert f"put MNIST's four files into {tmp_path / 'data'} by hand" in lost.err
-    assert not (tmp_path / "data").exists()
-    drawn = run(tmp_path, "--data", tmp_path / "data", "--epochs", 1)
-    assert (drawn.status, drawn.err) == (0, "")
-    assert "training on digits drawn by the script" in drawn.out and "on drawn digits" in drawn.out
+def test_windows(by_default, on_drawn):
+    """The page, or in its place the drawing window, is shown once, and read by what was trained."""
+    assert [len(figures) for figures in by_default.shown + on_drawn.shown] == [1, 1]
+    window = Window(on_drawn.figures[0], on_drawn.left["params"])
+    window.stroke(*SEVEN_ON_SHEET)
+    window.seen_and_answered()
 
 
-# What is asked for, and what is said: argparse's own words for flags, with the status 2.
+BEFORE_THE_WORK = [
+    "--hidden 0", "--seed -1", "--learning-rate nan", "--figure no/page.png", "--figure page.xyz",
+    "--read missing.png", "--draw", "--draw --no-show",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "flags, words",
-    [
-        (["--hidden", "0"], "--hidden, --epochs and --batch-size must be at least 1"),
-        (["--epochs", "0"], "--hidden, --epochs and --batch-size must be at least 1"),
-        (["--batch-size", "-3"], "--hidden, --epochs and --batch-size must be at least 1"),
-        (["--hidden", "ten"], "argument --hidden: invalid int value: 'ten'"),
-        (["--learning-rate", "0"], "--learning-rate must be above 0"),
-        (["--learning-rate", "nan"], "--learning-rate must be above 0"),
-        (["--learning-rate", "inf"], "--learning-rate must be above 0"),
-        (["--learning-rate", "fast"], "argument --learning-rate: invalid float value: 'fast'"),
-        (["--seed", "-1"], "--seed must be at least 0"),
-        (["--dataset", "cifar"], "argument --dataset: invalid choice: 'cifar'"),
-        (["--read"], "argument --read: expected at least one argument"),
-        (["--draw", "--no-show"], "--draw opens a window, and --no-show forbids it"),
-        (["--figure", "page"], "--figure must end in one of these: ."),
-        (["--figure", "page.xyz"], "--figure must end in one of these: ."),
-        (["--read", "a.png", "--figure", "no/../a.png"], "--figure would overwrite a picture"),
-        (["--colour"], "unrecognized arguments: --colour"),
-    ],
-)
-def test_wrong_flags(tmp_path, flags, words):
-    stopped = run(tmp_path, *flags)
-    assert (stopped.status, stopped.out) == (2, "")
-    assert words in stopped.err.splitlines()[-1] and list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("flags", BEFORE_THE_WORK)
+def test_what_can_be_known_before_the_work_is_said_before_it(small, tmp_path, flags):
+    """In the line that names the flag; --draw, since there is no display."""
+    stopped = run(tmp_path, "--data", small, *flags.split())
+    assert stopped.status in (1, 2) and stopped.out == "" and list(tmp_path.iterdir()) == []
+    assert re.search(flags.replace(" ", "|"), stopped.err.splitlines()[-1])
 
 
-def test_help_names_each_flag_and_its_default(tmp_path):
-    stopped = run(tmp_path, "--help")
-    assert stopped.status == 0
-    for flag, default in [
-        ("--hidden", nn.HIDDEN),
-        ("--epochs", nn.EPOCHS),
-        ("--batch-size", nn.BATCH_SIZE),
-        ("--learning-rate", nn.LEARNING_RATE),
-        ("--seed", nn.SEED),
-        ("--figure", "nn_from_scratch.png"),
-        ("--data", HERE / "data"),
-        ("--dataset", "auto"),
-    ]:
-        (described,) = re.findall(
-            rf"^  {flag} .*?\(default: (.*?)\)$", stopped.out, re.MULTILINE | re.DOTALL
-        )
-        assert described == str(default)
+@pytest.mark.parametrize("kind", ["text", "black"])
+def test_a_picture_that_cannot_be_read_is_named_before_the_work(small, tmp_path, kind):
+    saved(picture(INK), tmp_path / "good.png")
+    saved(Image.new("L", (50, 50)), tmp_path / "bad.png")
+    if kind == "text":
+        (tmp_path / "bad.png").write_text("no picture")
+    stopped = run(tmp_path, "--data", small, "--read", "good.png", "bad.png")
+    assert stopped.status == 1 and table_rows(stopped.out) == []
+    assert "bad.png" in stopped.err and "good.png" not in stopped.err
+    assert sorted(bytes_in(tmp_path)) == ["bad.png", "good.png"]
 
 
-# What goes wrong later: one sentence on stderr, and the status 1.
+def test_a_loss_that_is_no_number_in_a_run(small, tmp_path):
+    stopped = run(tmp_path, "--data", small, *SETTINGS, "--learning-rate", "1e30")
+    assert stopped.status == 1 and "nan" in stopped.err and stopped.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "flags, words",
-    [
-        (["--learning-rate", "1e30"], r"the loss is nan after epoch 1: lower the learning rate"),
-        (["--learning-rate", "50"], r"\d+ of 12 hidden units are dead: lower the learning .* seed"),
-        (
-            ["--figure", "no/page.png"],
-            r"--figure no.page.png cannot be saved .*: name another file",
-        ),
-        (["--draw"], r"--draw needs a window, but there is no display"),
-        (["--read", "none.png", "missing.png"], r"2 of 2 pictures could not be read"),
-    ],
-)
-def test_what_goes_wrong_ends_in_one_sentence(tiny, tmp_path, flags, words):
-    stopped = run(tmp_path, "--data", tiny, *SETTINGS, *flags)
-    assert stopped.status == 1
-    assert re.fullmatch(f"nn_from_scratch: {words}", stopped.err.splitlines()[-1])
-    assert "Traceback" not in stopped.err and "Warning" not in stopped.err
-    for flag in re.findall(r"--[a-z-]+", stopped.err):
-        assert flag in SCRIPT
+def test_bright_data_with_dead_units_reach_their_end(small, tmp_path):
+    folder = tmp_path / "bright"
+    folder.mkdir()
+    for name, content in bytes_in(small).items():
+        if "images" in name:
+            pixels = np.frombuffer(gzip.decompress(content)[16:], np.uint8)
+            content = idx(255 - pixels.reshape(-1, 28, 28))
+        (folder / name).write_bytes(content)
+    done = run(tmp_path, "--data", folder, *SETTINGS, "--figure", "page.PDF")
+    assert (
+        done.status == 0 and done.err == "" and (tmp_path / "page.PDF").read_bytes()[:4] == b"%PDF"
+    )
+    dead = nn.dead_units(done.left["params"], done.left["X_train"]).sum()
+    assert dead > 0 and any(numbers_in(line)[:2] == [dead, 14] for line in done.out.splitlines())
+    assert any("bright" in line for line in done.out.splitlines()[1:])
 
 
-def test_without_tkinter_the_sentence_says_so(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "_tkinter", None)
-    stopped = run(tmp_path, "--data", tiny, *SETTINGS)
-    assert (stopped.status, stopped.err) == (0, "")
-    assert "no window: this Python lacks tkinter" in stopped.out
-    stopped = run(tmp_path, "--data", tiny, *SETTINGS, "--draw")
-    assert stopped.status == 1 and "this Python lacks tkinter" in stopped.err
-
-
-def test_damaged_files_end_in_one_sentence(tmp_path):
-    folder = write_tiny(tmp_path / "data")
-    (folder / FILES[3]).write_bytes(b"damaged")
-    stopped = run(tmp_path, "--data", folder)
-    sentence = "is not a whole file of labels: replace or delete it"
-    assert (stopped.status, stopped.out) == (1, "")
-    assert stopped.err == f"nn_from_scratch: {folder / FILES[3]} {sentence}\n"
-
-
-def test_a_bug_keeps_its_traceback(tiny, tmp_path):
-    """An error that no user can put right, such as a student's change may bring."""
-    changed = tmp_path / "changed.py"
-    changed.write_text(SCRIPT.replace("return W1, b1, W2, b2", "return W1, b1, W2"), "utf-8")
-    done = run(tmp_path, "--data", tiny, path=changed)
-    assert done.status == 1 and "Traceback" in done.err and "ValueError" in done.err
-
-
-# Windows.
-
-
-def test_windows_open_and_say_what_they_are(tiny, tmp_path):
-    shown = run(tmp_path, "--data", tiny, *SETTINGS, windows=True)
-    assert (shown.status, shown.err) == (0, "") and len(shown.shown) == len(shown.figures) == 1
-    drawn = run(tmp_path, "--data", tiny, *SETTINGS, "--draw", windows=True)
-    assert (drawn.status, drawn.err) == (0, "") and len(drawn.shown) == len(drawn.figures) == 1
-    titles = [done.figures[0].get_label() for done in (shown, drawn)]
-    assert "what it learnt" in titles[0] and "draw a digit" in titles[1]
-    assert all("close this window to go on" in title for title in titles)
-    flags = ["--no-show", "--figure", "LARGE.PNG"]
-    kept_shut = run(tmp_path, "--data", tiny, *SETTINGS, *flags, windows=True)
-    assert "figure saved as LARGE.PNG" in kept_shut.out
-    assert kept_shut.shown == [] and "no window" not in kept_shut.out
-
-    # The drawing window has the trained network: what one draws is read by it.
-    window = drawn.figures[0]
-    stroke(window, [(140, 40), (140, 240)])
-    x = np.asarray(window.axes[1].images[0].get_array()).reshape(784, 1)
-    a = nn.probabilities(drawn.left["params"], x)[:, 0]
-    widths = [bar.get_width() for bar in window.axes[2].patches]
-    np.testing.assert_allclose(widths, a, atol=1e-6)
-
-
-# As a process, and elsewhere.
-
-
-def test_importing_does_nothing(tmp_path):
-    done = run_process("-c", "import nn_from_scratch", folder=tmp_path, PYTHONPATH=str(HERE))
-    assert (done.status, done.out, done.err) == (0, "", "") and list(tmp_path.iterdir()) == []
-
-
-def test_ctrl_c_is_one_sentence(tmp_path, tiny):
-    """Ctrl-C comes when the third epoch is printed."""
-    code = f"""
-        import _thread, runpy, signal, sys
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        class Screen:
-            def write(self, text):
-                if text.startswith("    3"):
-                    _thread.interrupt_main()
-            def flush(self):
-                pass
-        sys.stdout = Screen()
-        sys.argv = [{nn.__file__!r}, "--data", {str(tiny)!r}, "--epochs", "1000000", "--no-show"]
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    """
-    done = run_process("-c", textwrap.dedent(code), folder=tmp_path)
-    assert (done.status, done.err) == (130, "nn_from_scratch: stopped by Ctrl-C\n")
-
-
-def test_a_console_that_lacks_a_character(tmp_path):
-    folder = write_tiny(tmp_path / "d\u0151ta")
-    flags = ["--data", folder, *SETTINGS, "--no-show"]
-    done = run(tmp_path, *flags, encoding="cp1252")
-    assert done.status == 0 and done.out.startswith("d?ta (not MNIST)")
-    (folder / FILES[0]).write_bytes(b"")
-    done = run(tmp_path, *flags, encoding="cp1252")
-    assert done.status == 1 and "d?ta" in done.err and "Traceback" not in done.err
-
-
-def test_a_notebook(tmp_path, tiny):
+def test_a_notebook(tmp_path, small, monkeypatch):
     """It has no __file__, its command line is the kernel's, and its variables stay."""
-    kernel = ["ipykernel_launcher.py", "-f", "kernel.json"]
-    names = {"__name__": "__main__", "HIDDEN": None}
-    write_tiny(tmp_path / "data")
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-        patch.chdir(tmp_path)
-        patch.setattr(sys, "argv", kernel)
-        patch.setattr(sys, "excepthook", sys.__excepthook__)
-        with np.errstate():
-            exec(compile(SCRIPT, "cells", "exec"), names)
+    shutil.copytree(small, tmp_path / "data")
+    names = {"__name__": "__main__"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(with_values(EPOCHS=1), "cells", "exec"), names)
     plt.close("all")
-    assert "test accuracy" in out.getvalue() and {"params", "history", "X_test"} <= set(names)
-    assert names["args"].hidden == nn.HIDDEN and (tmp_path / "nn_from_scratch.png").exists()
+    assert {"params", "history", "X_test", "y_test"} <= set(names)
+    assert (tmp_path / "nn_from_scratch.png").exists()
 
 
-def test_no_cell_of_the_notebook_is_long():
-    cells = re.split(r"^# %%(?! \[markdown\]).*\n", SCRIPT, flags=re.MULTILINE)
-    lengths = [len(cell.split("# %% [markdown]")[0].strip().splitlines()) for cell in cells[1:]]
-    assert max(lengths) <= 110
-
-
-def test_python_i_leaves_the_variables(tmp_path, tiny):
-    """They stay after an error and after Ctrl-C too."""
-    flags = ["-i", nn.__file__, "--data", tiny, *SETTINGS, "--figure", "no/such/page.png"]
-    typed = "raise KeyboardInterrupt\nprint(len(params), len(history))\n"
-    done = run_process(*flags, folder=tmp_path, input=typed)
-    assert done.out.endswith("4 4\n") and "cannot be saved" in done.err
-    assert "stopped by Ctrl-C" in done.err and "Traceback" not in done.err
+def test_importing_does_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(SCRIPT, "imported", "exec"), {"__name__": "nn_from_scratch"})
+    assert capsys.readouterr() == ("", "") and list(tmp_path.iterdir()) == []
 
 
 # --- 7. The page ----------------------------------------------------------------------------------
 
 
-def panel(fig, words):
-    (ax,) = [ax for ax in fig.axes if words in ax.get_title()]
-    return ax
+class Page:
+    """A page as it is seen, with its panels told apart by what they hold, not by their titles."""
 
+    def __init__(self, done, name):
+        (self.fig,) = done.figures
+        self.params, self.X, self.y = (done.left[name] for name in ("params", "X_test", "y_test"))
+        self.dead = nn.dead_units(self.params, done.left["X_train"])
+        self.history = np.array(done.left["history"])
+        self.A2 = nn.probabilities(self.params, self.X)
+        self.fig.canvas.draw()
+        with Image.open(done.folder / name) as image:  # what was saved is what is measured here
+            saved = np.asarray(image.convert("RGB").resize((240, 120), Image.BOX), dtype=float)
+        shown = Image.fromarray(np.uint8(255 * pixels(self.fig)[::-1])).resize(
+            (240, 120), Image.BOX
+        )
+        assert abs(saved - shown).mean() < 2
+        axes = self.fig.axes
+        self.curves = [ax for ax in axes if len(ax.lines) > 1]
+        (self.confusion,) = [ax for ax in axes if len(ax.images) == 1 and len(ax.texts) > 20]
+        self.galleries = [self.gallery(ax) for ax in axes if len(ax.images) > 1]
 
-def images_of(ax):
-    """Return the images of a panel in order, as (784,), and the captions, by their places."""
-    images = [np.asarray(image.get_array(), dtype=float).ravel() for image in ax.images]
-    return images, [text.get_text() for text in ax.texts]
+    def gallery(self, ax):
+        """Return the images of a panel in the order of reading, (k, 28, 28, 3), and their captions.
+
+        Each caption must stand below its own image, and end before the next one begins.
+        """
+        images = sorted(ax.images, key=lambda im: (-round(box_of(im)[3]), box_of(im)[0]))
+        boxes, captions = [box_of(image) for image in images], []
+        for left, right, bottom, _ in boxes:
+            next_column = min([b[0] for b in boxes if b[0] > right], default=self.fig.bbox.x1)
+            next_row = max([b[3] for b in boxes if b[3] < bottom], default=0)
+            for text in ax.texts:
+                x0, x1, y0, y1 = box_of(text)
+                if left <= (x0 + x1) / 2 < next_column and next_row < (y0 + y1) / 2 < bottom:
+                    assert left - 3 <= x0 and x1 <= next_column and y0 >= next_row - 4
+                    captions.append(text.get_text())
+        assert len(captions) == len(ax.texts) == len(images)
+        return np.array([cut_out(image, 28) for image in images]), captions
+
+    def shows(self, X):
+        """Return the captions of the one panel whose images are the columns of X, dark on light."""
+        for images, captions in self.galleries:
+            if len(images) == X.shape[1] and alike(1 - images[0].mean(axis=2), X[:, 0]) > 0.95:
+                for seen, x in zip(images, X.T):
+                    assert_dark_where_ink_is(seen, x)
+                return captions
+        return None
 
 
 @pytest.fixture(scope="module")
-def page(finished):
-    (figure,) = finished.figures
-    return figure
+def pages(finished, by_default):
+    return Page(finished, "page.png"), Page(by_default, "nn_from_scratch.png")
 
 
-def test_the_page_is_saved_as_it_is_drawn(page, finished):
-    with Image.open(finished.folder / "page.png") as image:
-        saved = np.asarray(image.convert("RGB"))
-    file = io.BytesIO()
-    page.savefig(file)
-    drawn = np.asarray(Image.open(file).convert("RGB"))
-    np.testing.assert_array_equal(saved, drawn)
-    width, height = page.get_size_inches() * page.get_dpi()
-    assert width <= 1366 and height <= 700  # with the window's frame, on a screen of 1366x768
-    data_name = "tiny data (not MNIST)"
-    share = re.search(r"test accuracy .*", finished.out).group()
-    assert (
-        page._suptitle.get_text()
-        == f"{data_name}: 784-12-10 network, 9,550 parameters, {share}, seed 5"
-    )
+def test_a_page_fits_a_screen(pages):
+    """And its title says which run it shows: hidden units, accuracy, seed."""
+    page = pages[0]
+    width, height = page.fig.get_size_inches() * page.fig.get_dpi()
+    assert width <= 1280 and height <= 720
+    share = round(100 * np.mean(page.A2.argmax(axis=0) == page.y), 2)
+    assert {14, share, 5} <= set(numbers_in(page.fig._suptitle.get_text()))
 
 
-@pytest.mark.parametrize("words, column, unit", [("Loss", 0, ""), ("Accuracy", 1, "%")])
-def test_curves(page, finished, words, column, unit):
-    ax = panel(page, words)
-    lines = {line.get_label(): line for line in ax.lines}
-    history = np.array(finished.left["history"])
+@pytest.mark.parametrize("column, percent", [(0, False), (1, True)])
+def test_curves(pages, column, percent):
+    panels, history, styles = pages[0].curves, pages[0].history, []
+    ax = panels[column]
     for label, values in (("training", history[:, column]), ("validation", history[:, column + 2])):
-        line = lines[f"{label} images"]
-        np.testing.assert_allclose(line.get_ydata(), values)
+        line, there = (
+            next(line for line in panel.lines if label in line.get_label())
+            for panel in (ax, panels[1 - column])
+        )
         assert list(line.get_xdata()) == [1, 2, 3, 4]
-    styles = {(line.get_linestyle(), line.get_marker()) for line in ax.lines}
-    assert len(styles) == len(ax.lines)  # to be told apart without colours
-    bottom, top = ax.get_ylim()
-    shown = [(tick.get_loc(), tick.label1.get_text()) for tick in ax.yaxis.get_major_ticks()]
-    inside = [(place, text) for place, text in shown if bottom <= place <= top]
-    assert len(inside) >= 2
-    for place, text in inside:
-        assert text.endswith(unit)
-        assert float(text.rstrip("%")) / (100 if unit else 1) == pytest.approx(place, abs=1e-3)
-    if words == "Loss":
-        chance = lines["chance level, log 10"]
-        assert set(chance.get_ydata()) == {np.log(10)} and bottom < np.log(10) < top
-    assert {text.get_text() for text in ax.get_legend().get_texts()} == set(lines)
+        scale = line.get_ydata()[0] / values[0]  # 100, if the curve is in percent
+        np.testing.assert_allclose(line.get_ydata(), scale * values)
+        assert (
+            ax.get_ylim()[0] <= min(line.get_ydata()) <= max(line.get_ydata()) <= ax.get_ylim()[1]
+        )
+        # To be told apart without colours, and the same in both panels, of which one has a legend.
+        style, of_the_other = (
+            (k.get_linestyle(), k.get_marker(), k.get_color()) for k in (line, there)
+        )
+        assert style == of_the_other and style[:2] not in styles
+        styles.append(style[:2])
+        if ax.get_legend():
+            box = ax.get_legend().get_window_extent()
+            places = ax.transData.transform(np.transpose([line.get_xdata(), line.get_ydata()]))
+            assert not any(box.contains(*place) for place in places)
+            assert any(label in text.get_text() for text in ax.get_legend().get_texts())
+    labels = labelled(ax.yaxis)
+    assert len(labels) >= 2 and all(text.endswith("%") == percent for text in labels)
+    for text, y in labels.items():  # what the axis says at a place is what a curve means there
+        meant = ax.transData.inverted().transform((0, y))[1] / scale
+        assert float(text.rstrip("%")) / (100 if percent else 1) == pytest.approx(meant, abs=1e-3)
+    assert any(panel.get_legend() for panel in panels)
+    if not percent:  # the chance level
+        (chance,) = [line for line in ax.lines if set(line.get_ydata()) == {np.log(10)}]
+        assert 10 in numbers_in(chance.get_label())
+        assert ax.get_ylim()[0] < np.log(10) < ax.get_ylim()[1]
 
 
-def test_confusion_matrix(page, finished):
-    ax = panel(page, "Confusion")
-    left = finished.left
-    counts = nn.confusion_matrix(nn.predict(left["params"], left["X_test"]), left["y_test"])
+def test_confusion_matrix(pages):
+    page = pages[0]
+    ax = page.confusion
+    counts = nn.confusion_matrix(page.A2.argmax(axis=0), page.y)
+    left, right, _, _ = box_of(ax.images[0])
+
+    def label_at(axis, place):
+        (label,) = (k for k, at in labelled(axis).items() if abs(at - place) < (right - left) / 20)
+        return int(label)
+
     written = np.zeros((10, 10), dtype=int)
     for text in ax.texts:
-        read_as, true = text.get_position()
-        written[int(true), int(read_as)] = int(text.get_text())
+        x0, x1, y0, y1 = box_of(text)
+        if text.get_text():
+            place = label_at(ax.yaxis, (y0 + y1) / 2), label_at(ax.xaxis, (x0 + x1) / 2)
+            written[place] = int(text.get_text())
     np.testing.assert_array_equal(written, counts)
-    shown = np.asarray(ax.images[0].get_array())
-    np.testing.assert_array_equal(shown, counts - np.diag(counts.diagonal()))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("read as", "true digit")
-    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # row 0 is above
-    cmap = ax.images[0].cmap
-    assert sum(cmap(0.9)[:3]) < sum(cmap(0.1)[:3])  # the darker, the more frequent
+    assert "true" in ax.get_ylabel() and "read" in ax.get_xlabel()
+    # The darker a mistake, the more frequent; what was read rightly is not coloured.
+    seen = 1 - cut_out(ax.images[0], 100).mean(axis=2).reshape(10, 10, 10, 10)[:, 1, :, 2]
+    rows = sorted(range(10), key=lambda k: -labelled(ax.yaxis)[str(k)])
+    across = sorted(range(10), key=lambda k: labelled(ax.xaxis)[str(k)])
+    mistakes = (counts - np.diag(counts.diagonal()))[rows][:, across]
+    assert alike(seen, mistakes) > 0.9 and np.ptp(seen[mistakes == 0]) < 0.02
+    assert np.ptp(seen) > 0.1
 
 
-def test_weights(page, finished):
-    ax = panel(page, "W1")
-    images, captions = images_of(ax)
-    W1 = finished.left["params"][0]
-    np.testing.assert_allclose(images, W1)
-    dead = nn.dead_units(finished.left["params"], finished.left["X_train"])
-    expected = [f"{unit}, dead" if dead[unit] else str(unit) for unit in range(12)]
-    assert captions == expected and "12 of 12" in ax.get_title()
-    scales = {image.get_clim() for image in ax.images}
-    assert scales == {(-np.abs(W1).max(), np.abs(W1).max())}
-    rgb = ax.images[0].cmap([0.0, 0.5, 1.0])[:, :3]
-    assert rgb[0, 2] > rgb[0, 0] and rgb[2, 0] > rgb[2, 2] and sum(rgb[0]) < sum(rgb[2])
-    left, right, bottom, top = ax.images[0].get_extent()
-    assert top < bottom and ax.get_ylim()[0] > ax.get_ylim()[1]  # upright
+def test_weights(pages):
+    """Yellow, red and green more than blue, where a weight is above 0; dead units are named."""
+    for page, shown in zip(pages, (12, 10)):  # of 14 and 10 units
+        W1 = page.params[0][:shown]
+        for images, captions in page.galleries:
+            yellow = images[..., 0] - images[..., 2]
+            if np.ptp(yellow) > 0.1:
+                break
+        assert alike(yellow, W1) > 0.9  # with one scale of colours for all
+        assert [numbers_in(caption) for caption in captions] == [[k] for k in range(shown)]
+        assert ["dead" in caption for caption in captions] == page.dead[:shown].tolist()
+    assert any(pages[0].dead)
 
 
-def test_first_images_and_surest_mistakes(page, finished):
-    left = finished.left
-    A2 = nn.probabilities(left["params"], left["X_test"])
-    y = left["y_test"]
-    wrong = np.flatnonzero(A2.argmax(axis=0) != y)
-    surest = sorted(wrong, key=lambda s: -A2[:, s].max())[:12]
-    for words, samples in (("first test images", range(12)), ("surest of", surest)):
-        ax = panel(page, words)
-        images, captions = images_of(ax)
-        np.testing.assert_allclose(images, left["X_test"].T[list(samples)])
-        for caption, s in zip(captions, samples):
-            answer = A2[:, s].argmax()
-            said = "" if answer == y[s] else f"read as {answer}\n"
-            assert caption == f"{y[s]}\n{said}{A2[answer, s]:.1%}"
-        black, white = ax.images[0].cmap(1.0), ax.images[0].cmap(0.0)
-        assert sum(black[:3]) < 0.1 and sum(white[:3]) > 2.9
-        assert {image.get_clim() for image in ax.images} == {(0, 1)}
-    assert f"The surest of {len(wrong)} mistakes" == panel(page, "surest").get_title()
+def test_images_and_their_captions(pages, by_default):
+    """The true digit, the answer and its probability stand below the image; or the name of a file."""
+    for page, own in zip(pages, ([], by_default.own)):
+        wrong = np.flatnonzero(page.A2.argmax(axis=0) != page.y)
+        surest = sorted(wrong, key=lambda s: -page.A2[:, s].max())[:12]
+        shown = [range(12), surest] if not own else [surest]
+        for samples in shown:
+            captions = page.shows(page.X[:, samples])
+            for caption, s in zip(captions, samples):
+                numbers, a = numbers_in(caption), page.A2[:, s]
+                said = [numbers[0], numbers[-2] if len(numbers) > 2 else numbers[0]]
+                assert said == [page.y[s], a.argmax()]
+                assert numbers[-1] == pytest.approx(100 * a.max(), abs=0.06)
+    captions = page.shows(np.hstack([x for _, x in own]))
+    for caption, (name, x) in zip(captions, own):
+        a = nn.probabilities(page.params, x)[:, 0]
+        shown_name, rest = caption.split("\n", 1)
+        assert name.endswith(shown_name) and len(shown_name) >= 5
+        assert numbers_in(rest) == pytest.approx([a.argmax(), 100 * a.max()], abs=0.06)
 
 
-def overlapping(fig):
-    """Return pairs of texts on a page that lie on each other, or stick out of it."""
-    fig.canvas.draw()
-    renderer = fig.canvas.get_renderer()
-    not_drawn = []
-    for ax in fig.axes:
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = axis.get_major_ticks() if ax.axison else []
-            not_drawn += [tick.label1 for tick in ticks if not low <= tick.get_loc() <= high]
-    boxes = []
-    for text in fig.findobj(plt.Text):
-        if text.get_visible() and text.get_text().strip() and text not in not_drawn:
-            box = text.get_window_extent(renderer)
-            if box.width > 0 and box.height > 0:
-                boxes.append((text.get_text(), box.shrunk(0.9, 0.8)))
-    bad = [
-        name
-        for name, box in boxes
-        if box.x0 < 0 or box.y0 < 0 or box.x1 > fig.bbox.x1 or box.y1 > fig.bbox.y1
+# --- 8. The README --------------------------------------------------------------------------------
+
+
+def test_the_flags_are_those_of_the_readme(tmp_path):
+    """All that it names exist, with the values that it gives them; and there are just these."""
+    with_help = run(tmp_path, "--help")
+    assert with_help.status == 0
+    exist = set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", with_help.out, re.MULTILINE))
+    others = re.compile(r"\bpip\b|jupytext|jupyter|venv|--help")
+    named = {
+        flag
+        for line in README.splitlines()
+        if not others.search(line)
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)
+    }
+    assert named <= exist and exist == {
+        "--help", "--data", "--dataset", "--hidden", "--epochs", "--batch-size", "--learning-rate", "--seed",
+        "--figure", "--read", "--draw", "--no-show",
+    }  # fmt: skip
+    for said in (SCRIPT[: SCRIPT.index("import gzip")], TEXT, with_help.out, README):
+        assert set(re.findall(r"(?<=nn_from_scratch\.py )--[a-z-]+", said)) <= exist
+    for flag, default in [
+        ("--hidden", nn.HIDDEN), ("--epochs", nn.EPOCHS), ("--batch-size", nn.BATCH_SIZE),
+        ("--learning-rate", nn.LEARNING_RATE), ("--seed", nn.SEED), ("--dataset", "auto"),
+        ("--figure", "nn_from_scratch.png"), ("--data", Path(nn.__file__).parent / "data"),
+    ]:  # fmt: skip
+        assert re.search(
+            rf"^  {flag} .*?\(default: {re.escape(str(default))}\)$",
+            with_help.out,
+            re.MULTILINE | re.DOTALL,
+        )
+
+
+def test_the_commands_in_the_readme(small, monkeypatch):
+    """All that start the script are understood."""
+    commands = re.findall(r"nn_from_scratch\.py((?: +(?:--?[a-z]|[\w.])[\w.-]*)*)", README)
+    plt.switch_backend("module://screen")
+    for command in commands:
+        words = re.sub(r"[A-Z]+\.(png|jpg)", Path(__file__).name, command).split()
+        if "--help" not in words:
+            monkeypatch.chdir(HERE)
+            monkeypatch.setattr(sys, "argv", [nn.__file__, *words])
+            nn.read_flags()
+    plt.switch_backend("agg")
+    assert len([command for command in commands if command]) >= 4
+    for line in ('requires-python = ">=3.8"', 'dependencies = ["numpy>=1.18", "matplotlib>=3.5"]'):
+        assert f"\n# {line}\n" in SCRIPT  # for `uv run`
+
+
+def test_the_names_in_the_readme(finished):
+    """Its table gives the functions of each chapter; other names in it exist too."""
+    for number, chapter in enumerate(CHAPTERS, start=1):
+        (row,) = re.findall(rf"^\| {number}\. .*\|$", README, re.MULTILINE)
+        defined = re.findall(r"^def (\w+)\(.*\n    \"", chapter, re.MULTILINE)
+        assert sorted(re.findall(r"`(\w+)`", row)) == sorted(defined)
+    for name in re.findall(r"`([a-z]+_\w+|params|history|[Xy]_\w+)`", README):
+        assert name in finished.left or name in ("nn_from_scratch",)
+    for call_text in re.findall(r"`(init_params\(.*?\))`", README):
+        W1, b1, W2, b2 = eval(call_text, {**vars(nn), "rng": np.random.default_rng(0)})
+        sizes = [int(size) for size in re.search(r"(\d+)-(\d+)-(\d+) network", README).groups()]
+        assert [W1.shape[1], len(W1), len(W2)] == sizes
+    urls = re.findall(r"`(https://\S+/mnist/)`", README)
+    assert urls == nn.MIRRORS and all(f"`{name}.gz`" in README for name in FILES)
+
+
+def test_the_card_of_the_readme():
+    tex = README[README.index("$$") : README.rindex("$$")]
+    for pattern, plain in [
+        (r"\\tfrac\{1\}\{m\} *(\\, *)?", "1/m "),
+        (r"\\textstyle *\\sum_\{\\text\{samples\}\} *(\w+_\d)", r"(row sums of \1)"), (r"\\mathrm\{(\w+)\}", r"\1"), (r"\\odot *\[(.*?)\]", r"* (\1)"),
+        (r"_(\d)", r"\1"), (r"(\w) *&=", r"\1 ="),
+    ]:  # fmt: skip
+        tex = re.sub(pattern, plain, tex)
+    functions = {
+        "ReLU": nn.relu,
+        "softmax": nn.softmax,
+        "row_sums": lambda A: A.sum(axis=1, keepdims=True),
+    }
+    formulas = re.findall(r"(\w+) = (.*?) *(?:&|\\\\|\n)", tex)
+    assert sorted(name for name, _ in formulas) == sorted(OF_THE_CARD.split())
+    for name, formula in formulas:
+        np.testing.assert_allclose(
+            eval(as_numpy(formula), functions, TWO_LAYERS), TWO_LAYERS[name], err_msg=name
+        )
+    assert r"$X$ is $784 \times m$, $W_1$ is $h \times 784$" in README
+    assert r"$W_2$ is $10 \times h$" in README and "all 7,960 slopes" in README
+    assert re.search(r"W &:= W - \\alpha\\, dW", tex) and re.search(r"b &:= b - \\alpha\\, db", tex)
+
+
+def test_pytorch_in_the_readme(small, small_arrays, monkeypatch, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert f"lr={nn.LEARNING_RATE})" in block and f".split({nn.BATCH_SIZE})" in block
+    assert f"range({nn.EPOCHS})" in block and f"/ {nn.EPOCHS})" in block and "60_000" in block
+    alphas = eval(re.search(r"LambdaLR\(\w+, (lambda .*)\)\n", block).group(1))
+    assert [alphas(k) for k in range(30)] == pytest.approx(
+        [min(1, (30 - k) / 15) for k in range(30)]
+    )
+    pytest.importorskip("torch")
+    monkeypatch.chdir(small.parent)
+    exec(block.replace('"data"', f'"{small.name}"').replace("60_000", "1200"), {})
+    assert 0.75 < float(re.search(r"0\.\d+", capsys.readouterr().out).group()) < 1
+
+
+def test_the_transcripts_are_one():
+    top = SCRIPT[: SCRIPT.index("## How to read")]
+    lines = [line.strip() for line in README.splitlines()]
+    transcript = top[top.index("loss before") :].splitlines()
+    shared = [
+        line.strip() for line in transcript if re.search(r"epoch|loss|accuracy|^ +\d+  0\.", line)
     ]
-    for number, (name, box) in enumerate(boxes):
-        bad += [(name, other) for other, box_2 in boxes[number + 1 :] if box.overlaps(box_2)]
-    return bad
+    assert len(shared) >= 6 and all(line in lines for line in shared)
 
 
-@pytest.mark.parametrize(
-    "hidden, epochs, n_wrong, n_own",
-    [(10, 30, 30, 0), (300, 1, 0, 0), (1, 2, 3, 15), (20, 7, 12, 1)],
-)
-def test_the_page_in_odd_cases(hidden, epochs, n_wrong, n_own):
-    rng = np.random.default_rng(0)
-    params = nn.init_params(hidden, rng)
-    X = rng.random((784, 40), dtype=np.float32)
-    y = nn.predict(params, X)
-    y[:n_wrong] = (y[:n_wrong] + 1) % 10
-    curves = np.sort(rng.random((epochs, 4)), axis=0)
-    dead = np.zeros(hidden, dtype=bool)
-    dead[0] = True
-    a = nn.probabilities(params, X[:, :1])
-    own = [(f"a very long name ${number}$.png", X[:, :1], a) for number in range(n_own)]
-    A2 = nn.probabilities(params, X)
-    fig = call(nn.draw_page, "title", curves, params[0], dead, X, y, A2, own)
-    images, captions = images_of(panel(fig, "W1"))
-    assert captions[0] == "0, dead" and len(captions) == min(hidden, 20)
-    assert not any("dead" in caption for caption in captions[1:])
-    if n_own:
-        ax = panel(fig, "pictures of your own")
-        images, captions = images_of(ax)
-        assert ax.get_title() == f"The first {min(n_own, 12)} of {n_own} pictures of your own"
-        name, answer, probability = captions[0].split("\n")
-        assert own[0][0].endswith(name) and len(name) >= 8 and answer.startswith("read as ")
-        assert len(images) == min(n_own, 12)
-    assert overlapping(fig) == []
-    plt.close(fig)
-
-
-# --- 8. The numbers of the text, measured again where MNIST is at hand ----------------------------
+# --- 9. The numbers of the text, measured again where MNIST is at hand ----------------------------
+#
+# The text gives means over the seeds 0 to 9. Two seeds are measured, or with SEEDS=10 all ten. The
+# two are chosen so that their default runs have the means of all ten: 93.8% of the validation
+# images, 94.2% of the test images.
 
 MNIST = Path(os.environ.get("MNIST_DIR") or HERE / "data")
 with_mnist = pytest.mark.skipif(
-    not all((MNIST / f"{name}.gz").is_file() or (MNIST / name).is_file() for name in FILES),
+    not all((MNIST / f"{name}.gz").is_file() for name in FILES),
     reason="MNIST is neither in data/ nor in the folder that MNIST_DIR names",
 )
-TEXT = " ".join(re.sub(r"^ *# ?", "", SCRIPT, flags=re.MULTILINE).split())
+SEEDS = range(10) if os.environ.get("SEEDS") == "10" else (4, 9)
 
 
 @functools.lru_cache
@@ -2214,389 +2280,337 @@ def mnist():
     return nn.load_mnist(MNIST)
 
 
-@functools.lru_cache(maxsize=3)  # nearly all runs have the seeds 0, 1 and 2
+@functools.lru_cache(maxsize=2)
 def split_data(seed):
     """Return the split data of a run, and its rng after the split."""
-    X, y, X_test, y_test = mnist()
     rng = np.random.default_rng(seed)
-    return nn.split(X, y, rng), rng
+    return nn.split(*mnist()[:2], rng), rng
 
 
-def start(seed, hidden=10):
-    """Return rng, the split data, and the params with which a run begins."""
+@functools.lru_cache(maxsize=None)
+def changed(*changes):
+    return changed_script(*changes) if changes else nn
+
+
+CHANGES = {  # of the data and the params before training
+    None: lambda data, params: (data, params),
+    "/ 10": lambda data, params: (data, [P / 10 for P in params]),
+    "* 255": lambda data, P: ((255 * data[0], data[1], 255 * data[2], data[3]), P),
+    "no scale": lambda data, P: (data, [P[0] * (784 / 2) ** 0.5, P[1], P[2] * 5**0.5, P[3]]),
+    "equal units": lambda data, P: (data, [P[0][:1].repeat(10, 0), P[1], P[2][:, :1].repeat(10, 1), P[3]]),
+    "500 images": lambda data, params: ((data[0][:, :500], data[1][:500], *data[2:]), params),
+    "sorted": lambda data, params: ((data[0][:, np.argsort(data[1])], np.sort(data[1]), *data[2:]), params),
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=None)
+def train(seed, hidden=10, epochs=30, batch_size=64, rate=0.15, falls=True, change=None, code=()):
+    """Return params, history and on_training of a run: loss and accuracy on validation images after
+    each epoch, and at the end on 5,000 training images.
+
+    `change` names one of CHANGES; `code` holds the texts of functions that replace the script's.
+    """
+    module = changed(*code)
     data, rng = split_data(seed)
     rng = copy.deepcopy(rng)
-    return rng, data, nn.init_params(hidden, rng)
-
-
-@functools.lru_cache
-def train(seed, hidden=10, epochs=30, batch_size=64, rate=0.15, falls=True, change=None, line=None):
-    """Return params, history and the number of dead units of a run; it judges as train does.
-
-    `change` is a function of the data and the params before training, `line` a wrong line of
-    backward_prop.
-    """
-    rng, data, params = start(seed, hidden)
-    if change:
-        data, params = change(data, params)
-    X, y, X_val, y_val = data
-    Y = nn.one_hot(y)
-    history = []
-    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
-        if line:
-            patch.setattr(nn, "backward_prop", wrong_backward_prop(line))
+    params = nn.init_params(hidden, rng)
+    (X, y, X_val, y_val), params = CHANGES[change](data, params)
+    Y, history = nn.one_hot(y), []
+    if change == "sorted":  # and its batches come in this order
+        rng = types.SimpleNamespace(permutation=lambda starts: starts)
+    with np.errstate(all="ignore"):
         for left in range(epochs, 0, -1):
             alpha = rate * min(1, 2 * left / epochs) if falls else rate
-            params = call(nn.train_epoch, params, X, Y, batch_size, alpha, rng)
-            history.append(nn.evaluate(params, X_val, y_val))
+            params = call(module.train_epoch, params, X, Y, batch_size, alpha, rng)
+            history.append(module.evaluate(params, X_val, y_val))
             if not np.isfinite(history[-1][0]):
                 break
-        dead = int(nn.dead_units(params, X).sum())
-    return types.SimpleNamespace(params=params, history=np.array(history), dead=dead)
+        on_training = module.evaluate(params, X[:, :5000], y[:5000])
+    return types.SimpleNamespace(params=params, history=np.array(history), on_training=on_training)
 
 
-def default_runs():
-    return [train(seed) for seed in (0, 1, 2)]
+def mean(measure, **settings):
+    """Return the mean of what `measure` says of the runs with the settings."""
+    return np.mean([measure(train(seed, **settings)) for seed in SEEDS], axis=0)
 
 
-def measured(**change):
-    """Return the mean of three validation accuracies in percent, and of the losses."""
-    runs = [train(seed, **change) for seed in (0, 1, 2)]
-    loss, share = np.mean([run.history[-1] for run in runs], axis=0)
-    return 100 * share, loss
+def share(**settings):
+    """Return the mean validation accuracy in percent."""
+    return mean(lambda run: 100 * run.history[-1, 1], **settings)
 
 
-def percent(**change):
-    return measured(**change)[0]
+def on_test(run):
+    return 100 * nn.evaluate(run.params, *mnist()[2:])[1]
 
 
-def on_test_images(runs):
-    X, y, X_test, y_test = mnist()
-    return 100 * np.mean([nn.accuracy(nn.predict(run.params, X_test), y_test) for run in runs])
+def judged(judge, **settings):
+    """Return the mean of what judge(params, X_val, y_val) says of the runs with the settings."""
+    return np.mean(
+        [judge(train(k, **settings).params, *split_data(k)[0][2:]) for k in SEEDS], axis=0
+    )
 
 
-@functools.lru_cache
-def times(factor):
-    return lambda data, params: (data, [factor * P for P in params])
+@functools.lru_cache(maxsize=None)
+def linear(seed, epochs=10, falls=False, torn=False):
+    """Return of softmax regression the validation accuracy after each epoch, and that of the 5s."""
+    (X, y, X_val, y_val), rng = split_data(seed)
+    if torn:  # reshape(784, m), as in exercise 1
+        X, X_val = (A.T.reshape(784, -1) for A in (X, X_val))
+    rng, Y, shares = copy.deepcopy(rng), nn.one_hot(y), []
+    W, b = np.zeros((10, 784), np.float32), np.zeros((10, 1), np.float32)
+    for left in range(epochs, 0, -1):
+        alpha = 0.15 * (min(1, 2 * left / epochs) if falls else 1)
+        for start in rng.permutation(np.arange(0, 55000, 64)):
+            x = X[:, start : start + 64]
+            dZ = nn.softmax(W @ x + b) - Y[:, start : start + 64]
+            W, b = W - alpha * (dZ @ x.T / len(x.T)), b - alpha * dZ.mean(axis=1, keepdims=True)
+        right = (W @ X_val + b).argmax(axis=0) == y_val
+        shares.append(100 * right.mean())
+    return shares, 100 * right[y_val == 5].mean()
 
 
-def last_5000(data, params):
-    X, y, X_test, y_test = mnist()
-    order = np.random.default_rng(0).permutation(55000)
-    return (X[:, order], y[order], X[:, 55000:], y[55000:]), params
+def spread(values):
+    """Return the mean and, of ten values, the standard deviation."""
+    return [np.mean(values), np.std(values, ddof=1) if len(values) == 10 else ...]
 
 
-def images_torn(data, params):
-    """The images as X = images.reshape(784, m) would lay them out."""
-    X, y, X_test, y_test = mnist()
-    torn = np.asfortranarray(X.T.reshape(784, -1))
-    return nn.split(torn, y, np.random.default_rng(0)), params
+NO_RELU = "def relu(Z):\n    return Z\n"
+NO_BIASES = """def update_params(params, grads, learning_rate):
+    W1, b1, W2, b2 = params
+    return W1 - learning_rate * grads[0], b1, W2 - learning_rate * grads[2], b2
+"""
 
 
-def moved(pixels):
-    """Percent read by the default runs of validation images that are moved to the right."""
-    shares = []
-    for seed, run in enumerate(default_runs()):
-        rng, (X, y, X_val, y_val), params = start(seed)
-        images = np.zeros((28, 28, len(y_val)), dtype=np.float32)
-        images[:, pixels:] = X_val.reshape(28, 28, -1)[:, :-pixels]
-        shares.append(nn.accuracy(nn.predict(run.params, images.reshape(784, -1)), y_val))
-    return 100 * np.mean(shares)
+def loss_of(params, X, y):
+    return nn.evaluate(params, X, y)[0]
 
 
-def no_hidden_layer():
-    """Softmax regression, as chapter 5 has it half-way."""
-    shares = []
-    for seed in (0, 1, 2):
-        rng, (X, y, X_val, y_val), params = start(seed)
-        W, b, Y = np.zeros((10, 784), np.float32), np.zeros((10, 1), np.float32), nn.one_hot(y)
-        for left in range(30, 0, -1):
-            alpha = 0.15 * min(1, left / 15)
-            for batch in rng.permutation(np.arange(0, 55000, 64)):
-                x = X[:, batch : batch + 64]
-                dZ = nn.softmax(W @ x + b) - Y[:, batch : batch + 64]
-                W = W - alpha / x.shape[1] * dZ @ x.T
-                b = b - alpha / x.shape[1] * dZ.sum(axis=1, keepdims=True)
-        shares.append(nn.accuracy((W @ X_val + b).argmax(axis=0), y_val))
-    return 100 * np.mean(shares)
+def moved_right(pixels):
+    def judge(params, X, y):
+        moved = np.roll(X.reshape(28, 28, -1), pixels, axis=1)
+        moved[:, :pixels] = 0
+        return 100 * nn.evaluate(params, moved.reshape(784, -1), y)[1]
+
+    return judged(judge)
 
 
-def sorted_by_digit():
-    """Images sorted by digit, and batches in that order."""
-    shares = []
-    for seed in (0, 1, 2):
-        rng, (X, y, X_val, y_val), params = start(seed)
-        order = np.argsort(y, kind="stable")
-        X, Y = X[:, order], nn.one_hot(y[order])
-        in_order = types.SimpleNamespace(permutation=lambda starts: starts)
-        for left in range(30, 0, -1):
-            params = call(nn.train_epoch, params, X, Y, 64, 0.15 * min(1, left / 15), in_order)
-        shares.append(nn.accuracy(nn.predict(params, X_val), y_val))
-    return 100 * np.mean(shares)
+def four_and_nine():
+    counts = nn.confusion_matrix(nn.predict(train(0).params, mnist()[2]), mnist()[3])
+    np.fill_diagonal(counts, 0)
+    assert (counts + counts.T)[4, 9] == (counts + counts.T).max()
+    return [counts.sum(), 10000, (counts + counts.T)[4, 9]]
 
 
-def kept_equal():
-    """Units that begin equal, and are made equal again after each step."""
-    update = nn.update_params
+def batch_error(size):
+    """Return by how many percent of its length the gradient of a batch is off before training."""
+    X, y = split_data(0)[0][:2]
+    params, Y, rng = train(0, epochs=0).params, nn.one_hot(y), np.random.default_rng(0)
 
-    def equal(params, *rest):
-        W1, b1, W2, b2 = update(params, *rest)
-        W1, b1 = [np.repeat(P.mean(axis=0, keepdims=True), 10, axis=0) for P in (W1, b1)]
-        return W1, b1, np.repeat(W2.mean(axis=1, keepdims=True), 10, axis=1), b2
+    def gradient(columns):
+        x = X[:, columns]
+        grads = nn.backward_prop(params, x, Y[:, columns], nn.forward_prop(params, x))
+        return np.concatenate([dP.ravel() for dP in grads])
 
-    def all_like_the_first(data, params):
-        W1, b1, W2, b2 = params
-        return data, (np.repeat(W1[:1], 10, axis=0), b1, np.repeat(W2[:, :1], 10, axis=1), b2)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nn, "update_params", equal)
-        return percent(change=all_like_the_first, epochs=10)  # it gets no better later
+    whole = gradient(slice(None))
+    errors = [gradient(rng.choice(55000, size, replace=False)) - whole for _ in range(50)]
+    return 100 * np.sqrt(np.mean(np.square(errors).sum(axis=1)) / (whole**2).sum())
 
 
-def wandering(**change):
-    """By how many percent the validation accuracy moves in the last five epochs."""
-    runs = [train(seed, **change) for seed in (0, 1, 2)] if change else default_runs()
-    last = [run.history[-5:, 1] for run in runs]
-    return 100 * np.mean([shares.max() - shares.min() for shares in last])
-
-
-# What the text says, the number in it, how it is measured, and how far off it may be elsewhere: a
-# matrix product is rounded a little differently on each kind of processor, and training magnifies
-# that. (What training makes of chance alone is said in chapter 1.)
+# What the text says, how it is measured, and how far off it may be. That is some three standard
+# errors of the mean of two seeds; with ten, a third of it. `...` is a number that is not measured.
 NUMBERS = [
-    ("With no change it is {}%", "93.2", percent, 0.5),
-    ("on the test images 94.3% instead of {}%", "94.2",
-     lambda: on_test_images(default_runs()), 0.3),
-    ("measured on these, {}%", "95.3", lambda: percent(change=last_5000), 0.3),
-    ("on the test images {}% instead of 94.2%", "94.3",
-     lambda: on_test_images([train(seed, change=last_5000) for seed in (0, 1, 2)]), 0.3),
-    ("With the other one, measured: {}%", "9.8", lambda: percent(change=images_torn), 1),
-    ("no hidden layer {}%", "92.3", no_hidden_layer, 0.2),
-    ("30 hidden units {}%", "96.6", lambda: percent(hidden=30), 0.3),
-    ("all ten hidden units are dead, and {}% is read correctly", "11.4",
-     lambda: percent(rate=1.5), 1),
-    ("of one exact step each, {}%", "72", lambda: percent(batch_size=55000, rate=0.3), 3),
-    ("images and batches sorted by digit: {}%", "42", sorted_by_digit, 8),
-    ("(Measured: {}%.) Look at one unit", "11.4", lambda: percent(change=times(0)), 0.5),
-    ("of mean square {}", "0.11", lambda: np.mean(mnist()[0] ** 2), 0.005),
-    ("all weights times 0.1: {}%", "93.8", lambda: percent(change=times(0.1)), 0.5),
-    ("times 10: {}%", "77.0", lambda: percent(change=times(10)), 4),
-    ("differ by {} percentage points with a constant alpha", "0.8", lambda: wandering(falls=False), 0.5),
-    ("and they differ by {} points", "0.2", wandering, 0.15),
-    ("measured with 60: {}%", "93.1", lambda: percent(epochs=60), 0.5),
-    ("same networks read {}% of them", "67", lambda: moved(2), 2),
-    ("by 4 pixels, {}%", "28", lambda: moved(4), 3),
-    ("Measured: {}% instead of 93.2%", "90.3", lambda: percent(batch_size=4096), 0.4),
-    ("Twice the alpha gives {}%", "91.3", lambda: percent(batch_size=4096, rate=0.3), 1),
+    ("first 0.905, at the end 0.92", lambda: [linear(0)[0][k] / 100 for k in (0, 9)], 0.006),
+    ("ends with 0.0942", lambda: [linear(0, torn=True)[0][-1] / 100], 0.012),
+    ("between 91.4 and 92.9% are read after ten epochs; the mean is 92.1%, the standard deviation 0.5",
+     lambda: [..., ..., *spread([linear(seed)[0][-1] for seed in SEEDS])], 0.9),
+    ("only 86% of the 5s", lambda: [np.mean([linear(seed)[1] for seed in SEEDS]), ...], 5),
+    (("92.3% of the validation images are read without one, 93.8% with 10 hidden units and 96.7% with"
+      " 30: means over the seeds 0 to 9, with standard deviations of 0.4, 0.6 and 0.3"),
+     lambda: [np.mean([linear(seed, 30, True)[0][-1] for seed in SEEDS]), share(), ..., share(hidden=30),
+              ..., ..., ..., ..., spread([100 * train(k).history[-1, 1] for k in SEEDS])[1], ...], 0.8),
+    ("off by 85% of its length, that of 1,024 by 21%", lambda: [batch_error(64), ..., batch_error(1024)], 4),
+    ("none 93.8%", lambda: [share()], 0.8),
+    ("30 hidden units 96.7% 2.97 +- 0.17", lambda: [30, share(hidden=30), share(hidden=30) - share(), ...], 0.9),
+    ("alpha constant 93.2% -0.55 +- 0.14",
+     lambda: [share(falls=False), share(falls=False) - share(), ...], [1.2, 0.7, 0]),
+    ("60 epochs 93.7% -0.07 +- 0.05",
+     lambda: [60, share(epochs=60), share(epochs=60) - share(), ...], [0, 0.8, 0.35, 0]),
+    ("one exact step per epoch, alpha = 0.3 72%", lambda: [0.3, share(batch_size=55000, rate=0.3)], 14),
+    ("alpha = 1.5 18%", lambda: [1.5, share(rate=1.5)], 20),
+    ("start times 0.1 93.9% 0.16 +- 0.17",
+     lambda: [0.1, share(change="/ 10"), share(change="/ 10") - share(), ...], 0.9),
+    ("pixels in 0..255 11%", lambda: [..., share(change="* 255")], 1.5),
+    ("here 95.4%", lambda: [mean(lambda run: 100 * run.on_training[1])], 0.8),
+    (("with 30 hidden units and alpha = 0.4, it is lowest, 0.13, after about nine epochs, and ends at"
+      " 0.15, while the loss on training images ends at 0.02"),
+     lambda: [30, 0.4, *mean(lambda run: [run.history[:, 0].min(), run.history[-1, 0], run.on_training[0]],
+                             hidden=30, rate=0.4)], 0.03),
+    ("It prints 0.9282 after the last epoch, and \"test accuracy 0.9438\"",
+     lambda: [train(0).history[-1, 1], on_test(train(0)) / 100], 0.004),
+    ("94.2% of the test images are read, with a standard deviation of 0.3",
+     lambda: spread([on_test(train(seed)) for seed in SEEDS]), 0.5),
+    ("without a change, the standard deviation is 0.6",
+     lambda: [spread([100 * train(seed).history[-1, 1] for seed in SEEDS])[1]], 0.3),
+    ("Of the first half of their file 92.5% are read, of the second 96.0%",
+     lambda: mean(lambda run: 100 * (nn.predict(run.params, mnist()[2]) == mnist()[3])
+                  .reshape(2, -1).mean(axis=1)), 0.7),
+    ("reads 562 of the 10,000 test images wrongly, and 48 times", four_and_nine, [40, 0, 12]),
+    ("read 69% of them; by 4 pixels, 29%", lambda: [moved_right(2), ..., moved_right(4)], 6),
+    ("All lines right: 0.22 and 93.8%", lambda: [mean(lambda run: run.history[-1, 0]), share()], [0.04, 0.8]),
+    ("before training: 2.3 to 2.6 is right", lambda: [judged(loss_of, epochs=0)] * 2, 0.3),
+    ("without their scale: 33; pixels in 0..255: 190",
+     lambda: [judged(loss_of, epochs=0, change="no scale"), ...,
+              judged(lambda params, X, y: loss_of(params, 255 * X, y), epochs=0)], 40),
+    ("10%, and the loss is fine",
+     lambda: [judged(lambda params, X, y: 100 * np.mean(nn.predict(params, X) == y[:, None]))], 0.5),
+    ("90%, and the loss is 58",
+     lambda: judged(lambda params, X, y: nn.evaluate(params, 255 * X, y))[::-1] * [100, 1], [4, 20]),
+    ("1%, and the loss is 14",
+     lambda: judged(lambda params, X, y: nn.evaluate(params, X, (y + 9) % 10))[::-1] * [100, 1], [0.8, 1.5]),
+    ("11%, one answer for all", lambda: [100 * np.mean(mnist()[1] == 1)], 0.5),
+    ("41 or 63%", lambda: [share(change="sorted"), share(change="equal units")], [13, 15]),
+    ("94.38% (mean of the seeds 0 to 9: 94.25%)", lambda: [on_test(train(0)), ..., ..., mean(on_test)], 0.4),
+    ("--learning-rate 0.4` | 98.23%", lambda: [0.4, on_test(train(0, hidden=300, rate=0.4))], 0.25),
+    ("82%, but 98% in training too few images: 500",
+     lambda: [share(change="500 images"),
+              mean(lambda run: 100 * run.on_training[1], change="500 images"), 500], 2),
+    ("92% no relu, and no gate", lambda: [share(code=(NO_RELU, with_line(BACK, "dZ1 = W2.T @ dZ2")))], 0.9),
+    ("reads 93.6%: nothing to see", lambda: [share(code=(NO_BIASES,))], 0.8),
 ]  # fmt: skip
 
 
-@with_mnist
-@pytest.mark.parametrize("sentence, quoted, measure, room", NUMBERS)
-def test_numbers(sentence, quoted, measure, room):
-    assert sentence.format(quoted) in TEXT
-    value = measure()
-    print(f"{sentence.format(quoted)!r}: measured {value:.3f}")
-    assert abs(value - float(quoted)) <= room
+@pytest.mark.parametrize("text, measure, room", NUMBERS)
+def test_numbers_are_quoted(text, measure, room):
+    """Each sentence of the table stands in the script or README: who changes it must measure."""
+    assert text in TEXT or text in README
+
+
+def assert_quoted(quoted, measured, room):
+    print(quoted, measured)
+    assert len(quoted) == len(measured)
+    for number, value, off in zip(quoted, measured, np.broadcast_to(room, len(quoted))):
+        assert value is ... or abs(number - value) <= off / (1 if len(SEEDS) < 10 else 3)
 
 
 @with_mnist
-@pytest.mark.parametrize("line", WRONG_LINES)
-def test_numbers_of_the_wrong_lines(line):
-    row = re.search(rf"^#     {re.escape(line)} +(> 100|\S+) +(< 60%|\S+) ", SCRIPT, re.MULTILINE)
-    loss_quoted, quoted = row.group(1), row.group(2)
-    share, loss = measured(line=line)
-    print(f"{line}: measured loss {loss:.3f}, {share:.2f}%")
-    if loss_quoted == "nan":
-        assert np.isnan(loss) and quoted == "-"
-    elif loss_quoted == "> 100":
-        assert loss > 100 and share < 60 and quoted == "< 60%"
+@pytest.mark.parametrize("text, measure, room", NUMBERS)
+def test_numbers(text, measure, room):
+    assert_quoted(quoted_in(text)[0], list(measure()), room)
+
+
+NUMBERS_OF_WRONG_LINES = """
+    0.30 92.3%, 0.23 93.5%, 0.22 93.8%, 0.25 93.2%, > 100 < 60%, > 100 < 60%, nan -, nan -,
+    0.35 90.2%, 1.31 63.4%, 2.30 10.8%
+"""
+ROWS = list(zip(WRONG_LINES, NUMBERS_OF_WRONG_LINES.split(",")))
+
+
+@pytest.mark.parametrize("line, numbers", ROWS)
+def test_numbers_of_the_wrong_lines_are_quoted(line, numbers):
+    assert len(ROWS) == len(WRONG_LINES) and f"{line} {numbers.strip()} " in TEXT
+
+
+@with_mnist
+@pytest.mark.parametrize("line, numbers", ROWS)
+def test_numbers_of_the_wrong_lines(line, numbers):
+    loss, accuracy = train(SEEDS[-1], code=(with_line(BACK, line),)).history[-1]
+    if "nan" in numbers:
+        assert np.isnan(loss)
+    elif ">" in numbers:
+        assert loss > 100 and accuracy < 0.6
     else:
-        chaotic = 3 if share < 80 else 0.5
-        assert abs(loss - float(loss_quoted)) <= 0.02 * max(1, chaotic)
-        assert abs(share - float(quoted.rstrip("%"))) <= chaotic
-
-
-def test_the_numbers_of_ten_layers():
-    rng = np.random.default_rng(0)
-    for v, quoted in ((2 / 1000, 0.63), (1 / 1000, 0.001)):
-        z = rng.standard_normal((1000, 100))
-        for _ in range(10):
-            z = np.sqrt(v) * rng.standard_normal((1000, 1000)) @ nn.relu(z)
-        assert f"{quoted} with " in TEXT
-        assert np.mean(z**2) == pytest.approx(quoted, abs=quoted / 10 + 0.0005)
+        quoted = numbers_in(numbers)
+        assert_quoted(quoted, [loss, 100 * accuracy], [0.06, 1.5] if quoted[1] > 80 else [0.3, 20])
 
 
 @with_mnist
-def test_other_numbers_of_the_lesson():
-    shares = [100 * run.history[-1, 1] for run in default_runs()]
-    assert "The single runs gave 92.8, 94.2 and 92.5%" in TEXT
-    np.testing.assert_allclose(shares, [92.8, 94.2, 92.5], atol=0.6)
-    assert "With all lines right it is 0.24 and 93.2%" in TEXT
-    assert measured()[1] == pytest.approx(0.24, abs=0.02)
-    assert "(Measured, with all ten made equal again after each change" in TEXT
-    assert "rounding would part them: less than half is read correctly.)" in TEXT
-    assert kept_equal() < 50
-    assert "alpha = 1.5, ten times the default: all ten hidden units are dead" in TEXT
-    assert all(train(seed, rate=1.5).dead == 10 for seed in (0, 1, 2))
-    assert "with up to five of the ten units dead" in TEXT
-    assert 4 <= max(train(seed, change=times(10)).dead for seed in (0, 1, 2)) <= 6
-    assert "the best of alpha = 0.15, 0.3, 0.5 and 1" in TEXT
-    assert "the loss ends at 0.02 on training images, and at 0.15 on validation images" in TEXT
-    assert "where it was lowest, 0.13, before the tenth epoch" in TEXT
-    for seed in (0, 1, 2):
-        run = train(seed, hidden=30, rate=0.4)
-        losses = run.history[:, 0]
-        rng, (X, y, X_val, y_val), params = start(seed)
-        assert nn.mean_loss(run.params, X, nn.one_hot(y)) < 0.04
-        assert losses[-1] == pytest.approx(0.15, abs=0.015)
-        assert losses.min() == pytest.approx(0.13, abs=0.015) and losses.argmin() < 9
+def test_rows_of_weights_as_the_text_prints_them(tmp_path, monkeypatch, capsys):
+    """The first program after one epoch, and the lines that the text adds to it."""
+    (tmp_path / "data").symlink_to(MNIST.resolve())
+    monkeypatch.chdir(tmp_path)
+    (more,) = re.findall(r"^#     for k in 0, 3:\n(?:#      .*\n)+", LESSON, re.MULTILINE)
+    program = PROGRAMS[0].replace("range(10)", "range(1)") + re.sub(
+        "^#     ", "", more, flags=re.MULTILINE
+    )
+    exec(program, {})
+    printed = re.findall(r"^[-+.]{28}$", capsys.readouterr().out, re.MULTILINE)
+    shown = re.findall(r"^#     ([-+.]{28}) +([-+.]{28})$", LESSON, re.MULTILINE)
+    shown = [line for column in zip(*shown) for line in column]
+    assert len(printed) == len(shown) == 28
+    n_other = sum(a != b for line, other in zip(printed, shown) for a, b in zip(line, other))
+    assert n_other <= 8  # of 784: where a weight is close to 0.05
 
 
-# The table of own digits, measured where HANDWRITING_DIR names a folder of them with labels.csv.
+# The README's numbers, and its table of 95 digits that strangers drew, where HANDWRITING_DIR names
+# a folder of them with labels.csv.
 
-HANDWRITING = Path(os.environ.get("HANDWRITING_DIR") or HERE / "no such folder")
 
-
-def own_digit_networks():
-    """For each column of the table, the networks whose mean it gives."""
-    ten = [run.params for run in default_runs()]
-    drawn = []
+@functools.lru_cache
+def drawn_networks():
+    networks = []
     for seed in (0, 1, 2):
         rng = np.random.default_rng(seed)
         X, y = nn.draw_digits(30_000, rng)
         data = nn.split(X[:, 5000:], y[5000:], rng)
-        with contextlib.redirect_stdout(io.StringIO()):
-            drawn.append(call(nn.train, nn.init_params(10, rng), *data, 30, 64, 0.15, rng)[0])
-    return ten, [train(0, hidden=300, rate=0.4).params], drawn
-
-
-def shrunk(path):
-    """The picture as nearly everyone prepares it."""
-    image = np.asarray(nn.load_grey(path).resize((28, 28), Image.BILINEAR), dtype=np.float32) / 255
-    return (1 - image if image.mean() > 0.5 else image).reshape(784, 1)
+        params, _ = call(nn.train, nn.init_params(10, rng), *data, 30, 64, 0.15, rng)
+        networks.append(types.SimpleNamespace(params=params))
+    return networks
 
 
 @with_mnist
-def test_the_table_of_own_digits(monkeypatch):
-    tables = []
-    for text in (LESSON, README):
-        rows = re.findall(r"^.*(?:shrunk|laid out|thin strokes).*\d%.*$", text, re.MULTILINE)
-        tables.append([[float(cell) for cell in re.findall(r"([\d.]+)%", row)] for row in rows])
-    assert tables[0] == tables[1] and np.shape(tables[0]) == (3, 3)
-    networks = own_digit_networks()
-    X, y, X_test, y_test = mnist()
-    on_mnist = [nn.accuracy(nn.predict(params, X_test), y_test) for params in networks[2]]
-    assert "networks read 88.9% of MNIST's test images" in TEXT
-    assert 100 * np.mean(on_mnist) == pytest.approx(88.9, abs=0.4)
-    wide = 100 * nn.accuracy(nn.predict(networks[1][0], X_test), y_test)
-    quoted = re.search(r"--hidden 300 --learning-rate 0.4` \| ([\d.]+)%", README).group(1)
-    assert wide == pytest.approx(float(quoted), abs=0.15)
-    if not HANDWRITING.is_dir():
-        pytest.skip("HANDWRITING_DIR names no folder")
-    labels = np.genfromtxt(HANDWRITING / "labels.csv", delimiter=",", dtype=str, skip_header=1)
-    paths = [HANDWRITING / path for path in labels[:, 0]]
-    digits = labels[:, 1].astype(int)
-
-    def laid_out_only(path):
-        with monkeypatch.context() as patch:
-            patch.setattr(nn, "dilate", lambda values: values)
-            patch.setattr(nn, "stroke_width", lambda ink: np.inf)
-            return nn.as_mnist(inks[path])
-
-    inks = {path: nn.keep_digit(nn.find_ink(nn.load_grey(path))) for path in paths}
-
-    def laid_out(path):
-        return nn.as_mnist(inks[path])
-
-    for row, prepare in zip(tables[0], (shrunk, laid_out_only, laid_out)):
-        own = np.hstack([prepare(path) for path in paths])
-        for quoted, nets in zip(row, networks):
-            shares = [100 * np.mean(nn.predict(params, own) == digits) for params in nets]
-            assert np.mean(shares) == pytest.approx(quoted, abs=3)
-
-
-# The default run: transcript at the top of the script and in the README, and what is said of it.
-
-
-@with_mnist
-def test_the_accuracies_of_the_readme(tmp_path):
-    runs = [*default_runs(), train(3), train(4)]
-    quoted = re.search(r"mean of the seeds 0 to 4: ([\d.]+)%", README).group(1)
-    assert on_test_images(runs) == pytest.approx(float(quoted), abs=0.2)
+def test_networks_trained_on_drawn_digits():
+    X, y = nn.draw_digits(30_000, np.random.default_rng(0))
+    share = 100 * nn.evaluate(drawn_networks()[0].params, X[:, :5000], y[:5000])[1]
     quoted = re.search(r"([\d.]+)% on drawn digits \|", README).group(1)
-    done = run(tmp_path, "--dataset", "drawn", "--no-show")
-    share = re.search(r"test accuracy ([\d.]+)% on drawn digits\n", done.out).group(1)
-    assert float(share) == pytest.approx(float(quoted), abs=0.5)
-
-
-def test_the_readmes_table_of_functions():
-    for number, chapter in enumerate(CHAPTERS, start=1):
-        row = re.search(rf"^\| {number}\. .*\|$", README, re.MULTILINE).group()
-        defined = re.findall(r"^def (\w+)", chapter, re.MULTILINE)
-        assert re.findall(r"`(\w+)`", row) == defined
-
-
-def test_the_python_block_of_the_readme():
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    compile(block, "README.md", "exec")
-    assert "from nn_from_scratch import load_mnist" in block and "in load_mnist(" in block
-    assert f"lr={nn.LEARNING_RATE})" in block and f"range({nn.EPOCHS})" in block
-    assert f".split({nn.BATCH_SIZE})" in block
-
-
-def test_the_transcripts_are_those_of_the_default_settings():
-    program = indented_block("import gzip\n#     import numpy")
-    assert f"trained {nn.EPOCHS} epochs in" in README and f"in range({nn.EPOCHS}):" in program
-    assert f"%  {nn.LEARNING_RATE}  " in README and f"alpha = {nn.LEARNING_RATE} *" in program
-    assert f"X_batch = X[:, start : start + {nn.BATCH_SIZE}]" in program
-    assert f"default_rng({nn.SEED})" in program
-
-
-def test_the_transcripts_are_one():
-    transcript = SCRIPT[SCRIPT.index("    loss before") : SCRIPT.index("By the end of chapter 7")]
-    for line in textwrap.dedent(transcript).strip().splitlines():
-        assert line in README.splitlines(), line
+    assert_quoted([float(quoted)], [share], 0.6)
+    of_mnist = np.mean([on_test(run) for run in drawn_networks()])
+    assert of_mnist > 88
+    quoted = re.search(r"drawn digits alone, networks read ([\d.]+)% of MNIST", TEXT).group(1)
+    assert_quoted([float(quoted)], [of_mnist], 0.8)
 
 
 @with_mnist
-def test_the_transcript_is_that_of_a_run(tmp_path):
-    done = run(tmp_path, "--data", MNIST, "--no-show")
-    assert done.status == 0
-    printed = done.out.splitlines()
-    transcript = README[README.index("```text\n") + 8 :]
-    transcript = transcript[: transcript.index("```")].splitlines()
+@pytest.mark.skipif("HANDWRITING_DIR" not in os.environ, reason="HANDWRITING_DIR names no folder")
+def test_the_table_of_own_digits():
+    folder = Path(os.environ["HANDWRITING_DIR"])
+    labels = np.genfromtxt(folder / "labels.csv", delimiter=",", dtype=str, skip_header=1)
+    paths, digits = [folder / path for path in labels[:, 0]], labels[:, 1].astype(int)
+    no_wider = changed("def stroke_width(ink):\n    return np.inf\n")
 
-    def numbers(line):
-        return [float(number) for number in re.findall(r"\d+\.?\d*(?:e-?\d+)?", line)]
+    def shrunk(path):  # as nearly everyone prepares it
+        image = np.asarray(nn.open_grey(path).resize((28, 28), Image.BILINEAR), np.float32) / 255
+        return (1 - image if image.mean() > 0.5 else image).reshape(784, 1)
 
-    def without_numbers(line):
-        return re.sub(r"[\d.]+|e-\d+| +|#+$", "", line)
+    def prepared(prepare, path):
+        try:
+            return prepare(path)
+        except SystemExit:
+            return np.zeros((784, 1))
 
-    # Line by line the same words; losses may differ by 0.03, accuracies by 1%.
-    dots = transcript.index("  ...")
-    kept = printed[:dots] + ["  ..."] + printed[dots - len(transcript) + 1 :]
-    for line, other in zip(transcript, kept):
-        assert without_numbers(line) == without_numbers(other)
-        if re.match(r" *\d+  0\.", line):
-            for a, b, room in zip(numbers(line), numbers(other), (0, 0.03, 1, 0.03, 1)):
-                assert abs(a - b) <= room, (line, other)
-    share = float(re.search(r"test accuracy ([\d.]+)%", done.out).group(1))
-    assert "the same test accuracy to the last digit: 94.41% with the seed 0" in TEXT
-    assert share == pytest.approx(94.41, abs=0.4)
-    assert "The run at the top of this file reads 559 of the 10,000 test images wrongly" in TEXT
-    assert "48 times it takes a 4 for a 9 or a 9 for a 4, more often than any other two" in TEXT
-    left = done.left
-    counts = nn.confusion_matrix(nn.predict(left["params"], left["X_test"]), left["y_test"])
-    pairs = {(i, k): counts[i, k] + counts[k, i] for i in range(10) for k in range(i)}
-    assert max(pairs, key=pairs.get) == (9, 4) and abs(pairs[9, 4] - 48) <= 10
+    networks = [train(k) for k in (0, 1, 2)], [train(0, hidden=300, rate=0.4)], drawn_networks()
+    rows = re.findall(r"^\| (?:shrunk|laid out|and thin).*\|$", README, re.MULTILINE)
+    assert len(rows) == 3
+    for row, prepare in zip(rows, (shrunk, no_wider.read_picture, nn.read_picture)):
+        X = np.hstack([prepared(prepare, path) for path in paths])
+        right = [
+            np.mean([np.sum(nn.predict(run.params, X) == digits) for run in runs])
+            for runs in networks
+        ]
+        quoted = [float(re.search(r"[\d.]+", cell).group()) for cell in row.split("|")[2:5]]
+        assert_quoted(quoted, [n * 100 / 95 if "%" in row else n for n in right], 3)
+    assert right[0] >= 0.9 * 95 and right[1] >= 0.94 * 95 and right[2] >= 0.88 * 95
 
-    # The whole program on one screen prints the same accuracy, to the last digit.
-    (tmp_path / "data").mkdir()
-    for name in FILES:
-        packed = gzip.compress(content_of(MNIST, name), 1)
-        (tmp_path / "data" / f"{name}.gz").write_bytes(packed)
-    program = indented_block("import gzip\n#     import numpy")
-    one_screen = run_process("-c", program, folder=tmp_path)
-    assert one_screen.err == ""
-    assert one_screen.out == f"test accuracy {share:.2f}%\n"
+
+def test_each_number_is_looked_at():
+    """Those with decimals or in percent are in a table, a sum, an example or a program above."""
+    text = re.sub(r"^# +>>>.*\n(?:# {2,}\S.*\n)*", "#\n", LESSON, flags=re.MULTILINE)
+    text = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
+    for line in WRONG_LINES:
+        text = re.sub(re.escape(line) + r" +(> 100|\S+) +(< 60%|\S+)", "", text)
+    known = [row[0] for row in (*FACTS, *IDENTITIES, *NUMBERS)]
+    known += [f"{left} = {right}" for left, right in sums_in(text)]
+    known += ["70% 30% -0.05 99% 1.0"]  # assumed, not measured
+    wanted, found = (
+        set(re.findall(r"(?<![\w.])-?\d+\.\d+|\d+%", words)) for words in (text, " ".join(known))
+    )
+    assert wanted <= found
