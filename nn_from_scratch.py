@@ -38,12 +38,12 @@ courses that write things otherwise. You may skip what comes after the questions
 
 You need matrix products, derivatives, logarithms and NumPy's arrays, and a little statistics. Lines
 that begin with `>>>` are examples. To type them, start Python in the folder of this file and say
-`from nn_from_scratch import *` first, with Matplotlib installed. Each needs those before it.
+`from nn_from_scratch import *` first. In a round, each needs those before it.
 
 ## A program that learns
 
-Run this script once: it fetches the images, and shows what a network learns from them. Then copy
-the lines below into a file `first.py` in the folder of the script, and run `python first.py`.
+Run this script once, with NumPy and Matplotlib installed: it fetches the images, and ends with a
+window to close. Then copy the lines below into a file `first.py` beside it, and run that.
 
 ```python
 import gzip
@@ -86,7 +86,7 @@ for epoch in range(10):
 
 In two seconds it goes ten times through 55,000 images of digits with their names, and learns. Each
 time it prints which share of 5,000 other images it reads correctly: first 0.905, at the end 0.92.
-Nobody wrote down what a 3 looks like. Round one explains how it comes.
+Nobody wrote down what a 3 looks like. Round one explains how.
 """
 
 # %%
@@ -133,7 +133,7 @@ import numpy as np
 # **Chance.** `default_rng(0)` is a source of random numbers; 0 is its **seed**, and the same seed
 # gives the same numbers. It fixes which images are for validation, and the order of the others.
 #
-# The functions below do the same for the script. Skip them until chapter 5.
+# The functions below do this for the script; skip them.
 
 
 # %%
@@ -236,7 +236,7 @@ def one_hot(y, n_classes=10):
 # ### Softmax
 #
 # Small letters are about one sample: x, z and a are its columns of X, Z and A, and z_k is its score
-# of class k. Probabilities are positive and sum to 1. **Softmax** makes them:
+# of class k. Probabilities are positive and sum to 1. **Softmax** makes them, as A:
 #
 #     a_k = exp(z_k) / total         total = exp(z_0) + exp(z_1) + ... + exp(z_9)
 #
@@ -248,7 +248,7 @@ def one_hot(y, n_classes=10):
 # stays the same. We subtract the largest, because exp can overflow: in float32, exp(89) is inf, and
 # inf / inf is nan, NumPy's "not a number". Now the largest term is exp(0) = 1. It must be the
 # largest *of that sample*. With one maximum for all, the terms of a sample with much lower scores
-# all round to 0, and 0 / 0 is nan too. And as their sum is 1, softmax cannot say "none of these".
+# all round to 0, and 0 / 0 is nan too. Softmax cannot say "none of these".
 
 
 # %%
@@ -305,8 +305,8 @@ def accuracy(predictions, y):
 #     L = -log a_t        of one sample
 #     J = 1/m (sum of L over the m samples)        the mean, which does not grow with m
 #
-# Here log is the natural logarithm, ln. Y_k is entry k of the label's one-hot column: Y_t is 1, the
-# others are 0. So L is also -(sum_k Y_k log a_k), summed over the classes: the **cross-entropy**.
+# Here log is the natural logarithm, ln. For one sample, Y_k is entry k of its one-hot column (y is
+# taken): Y_t is 1, the others are 0. So L is also -(sum_k Y_k log a_k), the **cross-entropy**.
 #
 #     >>> print(-np.log(np.array([0.9, 0.5, 0.1, 0.01])).round(3))
 #     [0.105 0.693 2.303 4.605]
@@ -370,28 +370,28 @@ def cross_entropy(Z, Y):
 # with a round d; we write dJ/dw. The slopes of all parameters together are the **gradient**.
 #
 # To measure all 7,850 slopes of the program would take two computations of J for each. It is
-# quicker to derive them. For that, follow the nudge. Upwards, it moves Z[0, 0] by 0.05, since the
-# weight is multiplied by the input 5, and so L of sample 0 from 2.1269 to 2.1711, by 0.0442. In
-# sample 1 the input is 1, so Z[0, 1] moves by 0.01, and L by -0.0005. The mean of both is 0.0218.
+# quicker to derive them. Follow the nudge up: it moves Z[0, 0] by 0.05, since the weight is
+# multiplied by the input 5, and so L of sample 0 from 2.1269 to 2.1711, by 0.0442. In sample 1 the
+# input is 1, so Z[0, 1] moves by 0.01, and L by -0.0005. The mean of both is 0.0218.
 #
 # The **chain rule** says how such slopes go together. If w moves z, and z moves L, then
 #
 #     dL/dw = (dL/dz) (dz/dw)
 #
-# Slopes obey it exactly, small steps **to first order**: what they leave out is of the size of
-# step^2. A weight moves a score by the input. By how much does a score move L?
+# Slopes obey it exactly; small steps **to first order**, with an error of the size of step^2. A
+# weight moves a score by the input. By how much does a score move L?
 #
 # ### From the loss to the scores: dZ = A - Y
 #
 # For one sample, chapter 3 has L = log (sum_k exp(z_k)) - z_t. Take the derivative by one of the
-# scores, z_i. That of log v is 1/v times that of v, and only one term of the sum contains z_i: so
-# the first part gives exp(z_i) / sum_k exp(z_k), which is a_i. The second gives -1 if i is the true
-# class t, and 0 if it is not: that is -Y_i. Together
+# scores, z_i. The slope of log v is v' / v, and only one term of the sum contains z_i: so the first
+# part gives exp(z_i) / sum_k exp(z_k), which is a_i. The second gives -1 if i is the true class t,
+# and else 0, which is -Y_i. Together
 #
 #     dL/dz_i = a_i - Y_i
 #
 # It is what was said minus what was true: positive for a class that got too much, negative for the
-# true class. The column of these slopes is called dz, and in books the **error signal**, or
+# true class. The column of these slopes is named dz, short for dL/dz; in books, **error signal** or
 # **delta**. Its entries sum to 1 - 1 = 0. Side by side, the columns of all samples are dZ = A - Y:
 #
 #     >>> dZ = A - Y
@@ -458,17 +458,17 @@ def cross_entropy(Z, Y):
 #     0.1 1.3338 0.8997
 #
 # With 0.1 the prediction leads from 1.0878 to below 0, where J cannot be: slopes promise nothing
-# about long steps. Note that a step needs the slopes of J, and not its value; the program never
-# computes J. It ends where all slopes are 0, which need not be the lowest point.
+# about long steps. Note that a step needs the slopes of J, not its value; the program never
+# computes J. Descent rests only where all slopes are 0, not always at the lowest point.
 #
-# It takes 64 images, a **mini-batch**, makes a step, takes the next 64, and so on. A pass over all
-# 55,000 is an **epoch**: 860 steps. The gradient of a batch is not quite that of all; chapter 7
-# says why it will do. This is **stochastic gradient descent**, SGD (Robbins and Monro, 1951).
+# The program takes 64 images, a **mini-batch**, makes a step, takes the next 64, and so on. A pass
+# over all 55,000 is an **epoch**: 860 steps. The gradient of a batch is not quite that of all;
+# chapter 7 says why it will do. It is **stochastic gradient descent** (Robbins and Monro, 1951).
 #
 # ### Read the program again
 #
-# Each of its lines is known now. `order` shuffles images and labels alike; the first 5,000 are for
-# validation. In each epoch the batches come in another order. All together is **softmax
+# Each line after `read` is known now. `order` shuffles images and labels alike; the first 5,000 are
+# for validation. In each epoch the batches come in another order. All together is **softmax
 # regression**, or multinomial logistic regression. What does it learn? Write `range(1)` for
 # `range(10)`, and add these lines at the end. They print the rows 0 and 3 of W after one epoch
 # (here they stand side by side): "+" is above 0.05, "-" below -0.05; a line is two rows of pixels.
@@ -530,8 +530,8 @@ def cross_entropy(Z, Y):
 #     2 ReLU(x_0 + x_1) - 4 ReLU(x_0 + x_1 - 1) - 1
 #
 # is -1 for no ink, 1 for either pixel, and 4 - 4 - 1 = -1 for both. With enough units, one hidden
-# layer comes as close as you like to any continuous function of the pixels (Cybenko, 1989; Leshno
-# and others, 1993). That says neither how many are enough, nor that training finds them.
+# layer comes as close as you like to any continuous function of pixels in 0..1 (Cybenko, 1989;
+# Leshno and others, 1993). That says neither how many are enough, nor that training finds them.
 #
 # **Why ReLU?** Two layers with nothing between them are one layer in disguise:
 # W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2). Something **non-linear** must come between, called
@@ -682,7 +682,7 @@ def predict(params, X):
 #                                       -1 * -0.8808 = 0.8808
 #
 # Now step by step, from the loss back to the pixels. Small letters are again about one sample: x,
-# z1, a1, z2, a2, dz2, and a1_j is entry j of a1. Columns do not touch each other's L.
+# z1, a1, z2, a2, dz2, and a1_j is entry j of a1. A column moves only its own L.
 #
 # ### Step 1. Through loss and softmax: dZ2 = A2 - Y
 #
@@ -720,7 +720,7 @@ def predict(params, X):
 #     dL/da1_j = sum_k W2[k, j] dz2_k = (W2^T dz2)_j
 #
 # Forward, row k of W2 collects from the hidden units for score k. Backward, column j of W2 collects
-# from the scores for hidden unit j: hence W2^T. In shapes: (h, 10) times (10, m) is (h, m).
+# from the scores for hidden unit j: hence W2^T. For all samples, (h, 10) times (10, m) is (h, m).
 #
 # ### Step 4. Back through ReLU: dZ1
 #
@@ -736,7 +736,8 @@ def predict(params, X):
 # ### Step 5. The weights and biases of the hidden layer: dW1, db1
 #
 # z1_j = (sum_p W1[j, p] x_p) + b1[j] is a weighted sum as in step 2, with pixels for inputs. So
-# dW1 = 1/m dZ1 X^T, and db1 = 1/m (row sums of dZ1). Here the walk ends; dL/dX would be W1^T dZ1.
+# dW1 = 1/m dZ1 X^T, and db1 = 1/m (row sums of dZ1). The whole chain for one weight: dL/dW1[j, p]
+# is (sum_k dz2_k W2[k, j]) times 1 or 0 times x_p.
 #
 # ### The whole network on one card
 #
@@ -749,7 +750,7 @@ def predict(params, X):
 #
 # **What must be kept for the way back?** Look at the right side: X, A1 and A2, besides W2 and Y;
 # where the gate is open, A1 says too. What is kept is called the **cache**. It has a column for
-# each sample, and with large batches it takes most memory. Ours is what forward_prop returns.
+# each sample, and with large batches it takes most of the memory. forward_prop returns more.
 
 
 # %%
@@ -912,8 +913,8 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # **All gradients first, then the step.** All slopes belong to the parameters with which the forward
 # pass ran. So step 3 of chapter 6 needs the W2 of before, not the updated one.
 #
-# **Against the gradient is steepest.** To first order a step changes J by the scalar product of
-# step and gradient. Of all steps of one length, the opposite one makes it lowest (Cauchy-Schwarz).
+# **Why this is steepest.** To first order J changes by the scalar product of step and gradient. Of
+# all steps of one length, that against the gradient makes this lowest (Cauchy-Schwarz).
 #
 # **Dead units.** In the example, the squares of all slopes now sum to 40.27; 13.34 of that was
 # there in round one. With alpha = 0.01, J should fall from 1.088 by 0.403 to 0.685. It falls to
@@ -941,20 +942,19 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # lead further. But batches must be random: after thousands of one digit, the others are unlearnt.
 #
 # **How large at the start?** Take one unit with n inputs x and bias 0, and write z for the sum of
-# all w_p x_p. Draw its weights independently, with mean 0 and variance v. Then z^2, z times z, is
-# the sum of w_p x_p w_q x_q over all p and q. Over many draws, with the same x, w_p^2 has the mean
-# v, and w_p w_q, for two different weights, the mean 0. So only the squares remain:
+# all w_p x_p. Draw its weights independently, with mean 0 and variance v. Then z^2 is the sum of
+# w_p x_p w_q x_q over all p and q. Over many draws, with the same x, w_p^2 has the mean v, and
+# w_p w_q, for two different weights, the mean 0. So only the squares remain:
 #
 #     mean of z^2 over the draws = v (sum of the x_p^2) = n v (mean of x^2 over the inputs)
 #
-# Let the inputs come out of a hidden layer: x = max(r, 0), with sums r that lie about 0
-# symmetrically. ReLU makes half of the squares 0, and the mean of x^2 is half that of r^2. So from
-# one layer's sums to the next one's, the mean square is multiplied by n v / 2. With v = 2 / n it
-# stays the same (He et al., 2015); with half that v, 1 / 2^10 of it is left after ten layers. On
-# the way back, the factor for the error signal is v / 2 times the number of units above, which is
-# the same where layers are equally wide. In deep networks both may fade or blow up: the
-# **vanishing** or **exploding gradient**. In ours, with two layers, the size matters less; for W1,
-# whose inputs are pixels, the 2 is only a convenience.
+# Let the inputs come out of a hidden layer: x = max(r, 0), with r the sums of that layer, symmetric
+# about 0. ReLU makes half of the squares 0, and the mean of x^2 is half that of r^2. So from one
+# layer's sums to the next one's, the mean square is multiplied by n v / 2. With v = 2 / n it stays
+# the same (He et al., 2015); with half that v, 1 / 2^10 of it is left after ten layers. On the way
+# back, the factor for the error signal is v / 2 times the number of units above, which is the same
+# where layers are equally wide. In deep networks both may fade or blow up: the **vanishing** or
+# **exploding gradient**. In ours, with two layers, the size matters less.
 #
 # **How large a step?** Along a direction in which J is q w^2, a step multiplies w by 1 - 2 q alpha,
 # as in exercise 6. So the direction with the largest q limits alpha, and the others must wait. Each
@@ -1095,10 +1095,10 @@ Another processor or NumPy may round otherwise, and end in another network.
 # ### One change at a time
 #
 # A single run says little. So here, and wherever a number is **measured**, the program was run with
-# its default settings and one change, for the seeds 0 to 9. The accuracies are means, on validation
-# images; without a change, the standard deviation is 0.6. A change is compared in pairs of the same
-# seed, which share images and start: the mean of the ten differences, and its standard error, their
-# standard deviation divided by sqrt(10). Below twice that, it says nothing.
+# its default settings and the named change, for the seeds 0 to 9. The accuracies are means, on
+# validation images; without a change, the standard deviation is 0.6. A change is compared in pairs
+# of the same seed, which share images and start: the mean of the ten differences, and its standard
+# error, their standard deviation divided by sqrt(10). Below twice that, it says nothing.
 #
 #     the change                                      accuracy    difference, in pairs
 #     none                                            93.8%
@@ -1108,13 +1108,13 @@ Another processor or NumPy may round otherwise, and end in another network.
 #     one exact step per epoch, alpha = 0.3           72%         the best of four alphas
 #     alpha = 1.5                                     18%         nearly all units are dead
 #     all weights at the start times 0.1              93.9%       0.16 +- 0.17
-#     pixels in 0..255                                11%         W1 times 255, alpha times 255^2
+#     pixels in 0..255                                11%         as W1 times 255, alpha 255^2
 #
 # How well a network does on images that it was not trained on is called **generalisation**. It
-# nearly always does better on those that it was trained on, here 95.4%. Such a gap is normal. The
-# harm begins where the validation loss climbs. Measured with 30 hidden units and alpha = 0.4, it is
-# lowest, 0.13, after about nine epochs, and ends at 0.15, while the loss on training images ends at
-# 0.02. It learns its images by heart and is too sure, though its accuracy holds: **overfitting**.
+# nearly always does better on those that it was trained on, on average 95.4%. Such a gap is normal.
+# The harm begins where the validation loss climbs. Measured with 30 hidden units and alpha = 0.4,
+# it is lowest, 0.13, after about nine epochs, and ends at 0.15, while the loss on training images
+# ends at 0.02. It learns them by heart and is too sure, though accuracy holds: **overfitting**.
 #
 # What is used against it is called **regularisation**. **Early stopping** keeps the parameters of
 # the epoch with the lowest validation loss. **Data augmentation** adds moved copies of the images,
@@ -1124,7 +1124,7 @@ Another processor or NumPy may round otherwise, and end in another network.
 #
 # **Hyperparameters** are what you choose: h, the number of epochs, the batch size, alpha. Ours, but
 # for h, were chosen by validation accuracy, over 20 seeds. The seed was not chosen: 0 is one of the
-# worst two of the ten. The test images are for the end. Of the first half of their file 92.5% are
+# two worst of 0 to 9. The test images are for the end. Of the first half of their file 92.5% are
 # read, of the second 96.0%: MNIST is not in random order, so we shuffle.
 #
 # ### The confusion matrix
@@ -1164,7 +1164,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 # left side, and validation loss and accuracy were measured. All lines right: 0.22 and 93.8%.
 #
 #     the wrong line                                loss    accuracy
-#     dW2 = dZ2 @ Z1.T / m                          0.30    92.3%   Z1 for A1; the tenth seed: 11%
+#     dW2 = dZ2 @ Z1.T / m                          0.30    92.3%   Z1 for A1; 9 seeds, the 10th 11%
 #     db2 = np.sum(dZ2) / m                         0.23    93.5%   no axis: 0, but for rounding
 #     db1 = np.sum(dZ1) / m                         0.22    93.8%   no axis: one bias for all units
 #     dZ1 = (W2 @ dZ2) * (Z1 > 0)                   0.25    93.2%   no .T; W2 is square if h is 10
@@ -1176,8 +1176,8 @@ def confusion_matrix(predictions, y, n_classes=10):
 #     m = 55000                                     1.31    63.4%   not the m of X: much too short
 #     m = 1                                         2.30    10.8%   no 1/m: all units dead
 #
-# A step need only lead downhill: nobody would suspect the first four. The gradient check finds all
-# eleven. Try some in the whole program. Dead networks give every image the same digit.
+# To learn, a step need only lead downhill: who would suspect the first four? The gradient check
+# finds all eleven. Try some in the whole program. Dead networks give every image the same digit.
 #
 # ### From the symptom to the mistake
 #
@@ -1290,27 +1290,27 @@ def confusion_matrix(predictions, y, n_classes=10):
 #    chance.
 # 2. z is 1 * 1 + 1 * 1 - 1 = 1 and 2 * 1 - 1 * 1 + 1 = 2. a is 1 / (1 + e) = 0.2689 and 0.7311.
 # 3. exp(z_0) / (exp(z_0) + exp(z_1)). Divide both parts by exp(z_0): 1 / (1 + exp(z_1 - z_0)).
-# 4. What other classes get is wasted: give the 3 t, and the 8 1 - t. The mean L is -0.7 log t - 0.3
-#    log (1 - t). Its slope -0.7 / t + 0.3 / (1 - t) grows with t, and is 0 where t = 0.7: there the
-#    mean L is smallest. The best one can say is how often each is true.
+# 4. What other classes get is wasted: a_8 = 1 - a_3. The mean L is -0.7 log a_3 - 0.3 log
+#    (1 - a_3). Its slope -0.7 / a_3 + 0.3 / (1 - a_3) grows with a_3, and is 0 where a_3 = 0.7:
+#    there L is smallest. The best one can say is how often each is true.
 # 5. Nothing: the sum has each term twice, and 1/m becomes 1/(2m). A sum of all L would double, and
 #    so would the gradient: the step would grow with the batch.
 # 6. dJ/dw = 2 w, so w becomes (1 - 2 alpha) w. It shrinks if -1 < 1 - 2 alpha < 1, which is
 #    0 < alpha < 1, and is 0 after one step if alpha = 0.5. With alpha above 1 it grows.
 # 7. z2_k = sum_j W2[k, j] ReLU(sum_p W1[j, p] x_p + b1[j]) + b2[k]. The sum over j has the same
 #    terms in another order. Ten units can stand in 10! = 3,628,800 orders, so that many networks
-#    are one and the same. So J is not **convex**, at a mean never above the mean: else the mean of
-#    them all, all units alike, would do as well. J of round one is convex.
+#    are one and the same. So J is not **convex**, where J of a mean is at most the mean of the Js:
+#    else their mean, with all units alike, would do as well. J of round one is.
 # 8. Z1: 1, -2, 1. A1: 1, 0, 1, the inputs of exercise 2. Units 0 and 2 are on. Z2 and A2 are the z
 #    and a of exercise 2.
 # 9. dZ2: 0.2689 - 1 = -0.7311 and 0.7311. dZ1: unit 0 gets 1 * (-0.7311) + 2 * 0.7311 = 0.7311,
-#    unit 1 is off and gets 0, unit 2 gets 1 * (-0.7311) - 1 * 0.7311 = -1.4621. db2:
+#    unit 1 is off and gets 0, unit 2 gets 1 * (-0.7311) - 1 * 0.7311 = -1.462. db2:
 #    (0.8808 - 0.0474 - 0.7311) / 3 = 0.0341, and -0.0341.
 # 10. ReLU(c z) = c ReLU(z) for positive c, so row j of A1 is c times as large, and the product with
 #     column j of W2 stays the same. Row j of dZ1 is divided by c, and with it row j of dW1 and db1;
 #     column j of dW2 is multiplied by c. So the same network learns otherwise.
 # 11. The slope of 0.0005 w^2 is 0.001 w: dW1 and dW2 get + 0.001 * W1 and + 0.001 * W2.
-# 12. It takes 18 to 47 epochs, for the seeds 0 to 9 of `rng`.
+# 12. With the default h and alpha, it takes 18 to 47 epochs for the seeds 0 to 9.
 # 13. A3 = softmax(Z3), dZ3 = A3 - Y, dW3 = 1/m dZ3 A2^T, dZ2 = (W3^T dZ3) * (Z2 > 0), dW2 = 1/m dZ2
 #     A1^T; db3 and db2 are row sums, dZ1, dW1 and db1 as before.
 #
@@ -1321,11 +1321,10 @@ def confusion_matrix(predictions, y, n_classes=10):
 # - 3: Why a loss, and not accuracy? Why the logarithm? Why is it computed from the scores?
 # - 4: Why has dZ no 1/m, and dW one? Why is X turned? Why does J fall, and when not?
 # - 5: Why a hidden layer? Why ReLU in it? Why may its weights not start at 0, or equal?
-# - 6: Why are paths added? Why is W2 turned? Why does no error signal pass a unit that is off? What
-#   must be kept, and why? What can the gradient check not find?
-# - 7: Why all gradients before any step? Why 64 images, in random order? Why sqrt(2 / n)? Why do
-#   units die? Why is a gap between training and validation no harm, and what is?
-# - 8: Why do networks learn with wrong gradients? Why do your own digits fail?
+# - 6: Why are paths added? Why is W2 turned? Why does no error signal pass a unit that is off, and
+#   when is it dead? What must be kept, and why? What can the gradient check not find?
+# - 7: Why all gradients before any step? Why 64 images, in random order? Why sqrt(2 / n)?
+# - 8: When is a gap between training and validation harmful? Why do your own digits fail?
 #
 # **Here the lesson ends.** What follows draws, reads your own digits, fetches files and reads the
 # command line. The program itself is the last cell of the file.
