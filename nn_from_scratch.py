@@ -1386,7 +1386,7 @@ def plot_images(ax, title, X, captions, **style):
         row, column = divmod(number, per_row)
         left = 1.1 * column  # an image is 1 wide and 1 high
         top = 1.6 * row  # three lines of caption are 0.6 high
-        # extent is left, right, bottom and top; as in a matrix, "down" is larger here.
+        # extent is left, right, bottom and top. The y axis runs downwards: see ylim below.
         ax.imshow(X[:, number].reshape(28, 28), extent=(left, left + 1, top + 1, top), **style)
         ax.text(left + 0.5, top + 1, caption, ha="center", va="top", size=7, parse_math=False)
     ax.set(title=title, xlim=(0, 1.1 * per_row), ylim=(3.2, 0))
@@ -1405,8 +1405,9 @@ def plot_readings(ax, title, X, names, A2):
 def plot_page(title, history, W1, dead, X, y, A2, readings):
     """Return the figure: curves, confusion matrix, weights, readings and the surest mistakes.
 
-    history as train returns it, dead (h,) as dead_units does, A2 (10, m) the probabilities of the
-    images X (784, m) with the labels y (m,). `readings` is what plot_readings takes after ax.
+    `history` is what train returns, `dead` (h,) what dead_units returns, A2 (10, m) are the
+    probabilities of the images X (784, m) with the labels y (m,), and `readings` is what
+    plot_readings takes after ax.
     """
     window = "what the network learnt (close this window to go on)"
     ratios = {"width_ratios": [3, 4, 5], "height_ratios": [5, 4]}
@@ -1514,7 +1515,7 @@ def open_grey(path):
 # %%
 def has_light_ink(image):
     """Return whether the ink on the grey `image` is lighter than the paper."""
-    # Shadows are wide. A wide blur keeps them and nothing else, so it is subtracted.
+    # Shadows are wide. A wide blur keeps them and loses the strokes, so it is subtracted.
     shadows = image.filter(ImageFilter.GaussianBlur(100))
     flat = np.asarray(image, dtype=np.float32) - np.asarray(shadows, dtype=np.float32)
     # At the edges there may be something beside the sheet. In the middle, most pixels are paper.
@@ -1535,12 +1536,12 @@ def find_ink(image):
     if has_light_ink(image):
         image = ImageOps.invert(image)
     # The paper without the ink is found on a copy an eighth as wide and high, to which 20 pixels
-    # are added on each side, of the grey at its edge.
+    # are added on each side, of the grey at its edge, so that filters work there as inside.
     small = Image.fromarray(np.pad(np.asarray(image.reduce(8)), 20, mode="edge"))
     # What is light grows by 10 pixels to each side, so that strokes vanish.
     small = small.filter(ImageFilter.MaxFilter(21))
-    # What is dark grows by 10, so that a dark table beside the sheet gets its outline back, and by
-    # 2 more, or its edge would count as ink. (This is a closing; Serra, 1982.)
+    # What is dark grows by 10: a dark table beside the sheet gets its outline back (together this
+    # is a closing; Serra, 1982). It grows by 2 more, or the edge of the table would count as ink.
     small = small.filter(ImageFilter.MinFilter(25))
     paper = ImageOps.crop(small, 20).resize(image.size, Image.BILINEAR)
     ink = np.asarray(paper, dtype=np.float32) - np.asarray(image, dtype=np.float32)
@@ -1579,7 +1580,7 @@ def keep_digit(ink, path):
     # Entry k of amounts is the ink of all pixels with the number k.
     amounts = np.bincount(numbers.ravel(), weights=np.asarray(ink_map).ravel())
     # What touches the edge is something beside the sheet, a finger, or a ruled line. It is left
-    # out, unless nearly all ink does: then the digit itself touches the edge.
+    # out, unless nearly all ink touches the edge: then the digit itself does.
     on_edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     inside = amounts.copy()
     inside[on_edge] = 0
@@ -1601,8 +1602,8 @@ def stroke_width(ink):
     """Return how wide the strokes of `ink` (height, width) are, in pixels.
 
     A stroke w wide and l long has the area w l and an outline about 2 l long. So w is 2 area /
-    outline. The area is the sum of the ink, the outline the sum of all its changes from pixel to
-    pixel, down and across by Pythagoras (hypot).
+    outline. The area is the sum of the ink, the outline the sum of its steepness at all pixels,
+    down and across by Pythagoras (hypot).
     """
     down, across = np.gradient(np.pad(ink, 1))
     return 2 * ink.sum() / np.hypot(down, across).sum()
@@ -1613,7 +1614,7 @@ def as_mnist(ink):
 
     `ink` is (height, width), of any size: 0 is paper, larger is more ink, and there is some.
     """
-    image = Image.fromarray((255 * (ink / ink.max())).astype(np.uint8))  # 255 * ink could overflow
+    image = Image.fromarray((255 * (ink / ink.max())).astype(np.uint8))  # bytes times 255 overflow
     image = ImageOps.contain(image.crop(image.getbbox()), (100, 100), Image.BILINEAR)
     # The median width of MNIST's strokes is 0.12 of the digit's longer side. Thinner ones are made
     # wider: a blur spreads the ink, and doubled (255 at most) it is black again. The border of 2
@@ -1829,10 +1830,10 @@ def draw_digits(m, rng):
 # %% [markdown]
 # ## Appendix B. Fetching the files
 #
-# Makes sure that the four files are there before `load_mnist` opens them. MNIST is downloaded once.
-# Its files are known by the CRC-32 of their unpacked content, the check sum with which gzip itself
-# finds damage. (Check sums of the packed files would not do: mirrors pack them anew.) Other data
-# with the same file names, such as Fashion-MNIST, can be put into a folder too.
+# This part makes sure that the four files are there before `load_mnist` opens them. MNIST is
+# downloaded once. Its files are known by the CRC-32 of their unpacked content, the check sum with
+# which gzip itself finds damage. (Check sums of the packed files would not do: mirrors pack them
+# anew.) Other data with the same file names, such as Fashion-MNIST, can be put into a folder too.
 #
 # Packed means gzipped. load_mnist opens only packed files, so unpacked ones are packed here, once.
 
@@ -1888,7 +1889,7 @@ def save_file(path, content):
 def fetch(folder):
     """Make sure that `folder` holds four packed files; return "MNIST", or the folder's name.
 
-    Unpacked files are packed, also those that a well-known copy names with a dot
+    Unpacked files are packed, also under the names of a well-known copy, with a dot
     (train-images.idx3-ubyte). Missing files are downloaded, but not beside other data. Raises
     ConnectionError if no mirror helps, another OSError if files cannot be read or saved, and
     UserError if other data lack a file.
@@ -1907,8 +1908,8 @@ def fetch(folder):
             others.append(name)
     if missing and others:
         raise UserError(
-            f"{folder}: {' and '.join(others)} are damaged, or other data than MNIST: "
-            f"delete them, or add {' and '.join(missing)}"
+            f"{folder}: add {' and '.join(missing)}, "
+            f"or, to fetch MNIST, delete {' and '.join(others)}"
         )
     for name in missing:
         save_file(folder / f"{name}.gz", download(name))
@@ -1922,22 +1923,21 @@ def get_data(dataset, folder, rng):
     `dataset` is "mnist", "drawn", or "auto". Raises UserError if files cannot be used or, for
     "mnist", cannot be had.
     """
-    advice = "replace or delete what is wrong, or name another folder"
     if dataset != "drawn":
         try:
             data_name = fetch(folder)
             X, y, X_test, y_test = load_mnist(folder)
+            matched = X.shape[1] == len(y) and X_test.shape[1] == len(y_test)
+            if not matched or max(y.max(), y_test.max()) > 9:
+                raise ValueError("each image needs one label from 0 to 9")
+            return X, y, X_test, y_test, data_name
         except ConnectionError as error:  # no mirror helped; this one is an OSError too
             if dataset == "mnist":
                 raise UserError(f"{error}: put the four files into {folder} by hand") from None
             print(f"{error}: training on digits drawn by the script, not comparable with MNIST")
         except (OSError, EOFError, zlib.error, ValueError, IndexError) as error:  # damaged files
+            advice = "delete its four files, to fetch MNIST anew, or name another folder"
             raise UserError(f"{folder} cannot be used ({error}): {advice}") from None
-        else:
-            matched = X.shape[1] == len(y) and X_test.shape[1] == len(y_test)
-            if not matched or max(y.max(), y_test.max()) > 9:
-                raise UserError(f"{folder}: each image needs one label from 0 to 9: {advice}")
-            return X, y, X_test, y_test, data_name
     # MNIST cannot be had, or is not wanted. Of the drawn digits, the first 5,000 are for testing.
     X, y = draw_digits(30_000, rng)
     return X[:, 5000:], y[5000:], X[:, :5000], y[:5000], "drawn digits"
@@ -1947,14 +1947,14 @@ def get_data(dataset, folder, rng):
 # ## Appendix C. The command line
 
 # %%
-# Matplotlib then falls back to "agg", which draws for files only.
-NO_WINDOW = "there is no display, or this Python lacks tkinter (python3-tk)"
+# Where it can open no window, Matplotlib falls back to "agg", which draws for files only.
+NO_WINDOW = "a window needs a display, and tkinter in this Python (install python3-tk)"
 
 
 def read_flags():
     """Return the settings: the constants of chapter 7, or what the flags say instead.
 
-    What would fail only after the training is refused now, with the status 2.
+    What is known to fail is refused before the training, with the status 2.
     """
     this_file = globals().get("__file__", "")  # a notebook has none
     parser = argparse.ArgumentParser(
@@ -2056,7 +2056,7 @@ if __name__ == "__main__":
         readings = "Pictures of your own", own_X, names, own_A2
     title = f"{data_name}: {args.hidden} hidden units, {result}, seed {args.seed}"
     page = plot_page(title, history, params[0], dead, X_test, y_test, A2, readings)
-    content = io.BytesIO()  # first into memory: if drawing fails, no file is half written
+    content = io.BytesIO()  # in memory, since save_file takes bytes
     page.savefig(content, format=args.figure.suffix[1:])
     try:
         save_file(args.figure, content.getvalue())
@@ -2069,7 +2069,7 @@ if __name__ == "__main__":
     if plt.get_backend().lower() != "agg":
         plt.show()
     elif not args.no_show:
-        print(f"no window: {NO_WINDOW}")
+        print(NO_WINDOW)
 
 # For `uv run`, which installs the packages by itself (PEP 723):
 # /// script
