@@ -4,8 +4,8 @@
 
 With this file you train a network to read handwritten digits, in seconds; then you draw a digit
 with the mouse, and watch the network read it (`python nn_from_scratch.py --draw`). The network
-needs NumPy alone. Each formula is derived before the line that computes it, and what is claimed is
-shown, by an example that you can type or by a number that was measured. A run:
+needs NumPy alone. Each formula is derived, and what is claimed is shown, by an example that you can
+type or by a number that was measured. A run:
 
     $ python nn_from_scratch.py
     ...
@@ -32,9 +32,9 @@ shown, by an example that you can type or by a number that was measured. A run:
 ## How to read this file
 
 The lesson goes the same road twice, with a pencil. Round one, chapters 1 to 4, takes an evening,
-and leads from pixels to learning with the simplest model that can learn at all. Round two, chapters
-5 to 8, takes two, and puts a hidden layer into it: then it is a neural network. Chapter 9 is for
-courses that write things otherwise. You may skip what comes after the questions at its end.
+and leads from pixels to learning with a very simple model. Round two, chapters 5 to 8, takes two,
+and puts a hidden layer into it: then it is a neural network. Chapter 9 is for courses that write
+things otherwise. You may skip what comes after the questions at its end.
 
 You need matrix products, derivatives, logarithms and NumPy's arrays, and a little statistics. Lines
 that begin with `>>>` are examples. To type them, start Python in the folder of this file and say
@@ -127,8 +127,8 @@ import numpy as np
 # **Three kinds of images.** A program may know by heart the images that it has learnt from, and so
 # it is judged on others. Of MNIST's 60,000 training images, the program takes 5,000, columns 0 to
 # 4999 of X, out of **training** for **validation**. They judge while you choose, such as between
-# two values of alpha. But whoever takes the best of a hundred has fitted that choice to the
-# validation images. Hence a third kind, 10,000 **test** images. They judge what was chosen.
+# two models. But whoever takes the best of a hundred has fitted that choice to the validation
+# images. Hence a third kind, 10,000 **test** images. They judge what was chosen.
 #
 # **Chance.** `default_rng(0)` is a source of random numbers; 0 is its **seed**, and the same seed
 # gives the same numbers. It fixes which images are for validation, and the order of the others.
@@ -235,8 +235,8 @@ def one_hot(y, n_classes=10):
 #
 # ### Softmax
 #
-# Small letters are about one sample: x, z and a are its columns of X, Z and A, and z_k is its score
-# of class k. Probabilities are positive and sum to 1. **Softmax** makes them, as A:
+# The small x, z and a are about one sample, its columns of X, Z and A, and z_k is its score of
+# class k. Probabilities are positive and sum to 1. **Softmax** makes them, as A:
 #
 #     a_k = exp(z_k) / total         total = exp(z_0) + exp(z_1) + ... + exp(z_9)
 #
@@ -296,10 +296,10 @@ def accuracy(predictions, y):
 # Accuracy will not do. Nudge one weight a little, and most likely not a single prediction changes,
 # so accuracy does not say which way is better. The probabilities do change.
 #
-# Each sample gives some probability to its true class; we call that class t, and so write a_t. Take
-# the samples as independent. Then the probability of all m true labels together is the product of
-# their a_t, called the **likelihood**, and good parameters make it large (**maximum likelihood**).
-# The logarithm of a product is a sum; times -1, good parameters make it small: the **negative
+# Each sample's true class gets some probability; we call that class t, and so write a_t. Take the
+# samples as independent. Then the probability of all m true labels together is the product of their
+# a_t, called the **likelihood**, and good parameters make it large (**maximum likelihood**). The
+# logarithm of a product is a sum; times -1, good parameters make it small: the **negative
 # log-likelihood**. Its terms, and their mean, are our **loss**:
 #
 #     L = -log a_t        of one sample
@@ -705,7 +705,7 @@ def predict(params, X):
 #
 #     dL/dz_i = -Y_i + a_i (Y_0 + ... + Y_9) = a_i - Y_i
 #
-# In code, the long road divides by a_t, which may have rounded to 0. The short one cannot fail.
+# In code, the long road divides by a_k, which may have rounded to 0. The short one subtracts.
 #
 # ### Step 2. The weights and biases of the output layer: dW2, db2
 #
@@ -968,7 +968,7 @@ import time
 HIDDEN = 10           # h: more units read better and take longer to train
 EPOCHS = 30           # passes over the training images: more gain nothing
 BATCH_SIZE = 64       # images per step: with few, many noisy steps; with many, few better ones
-LEARNING_RATE = 0.15  # alpha at the start: a lower one is slower, a higher one kills hidden units
+LEARNING_RATE = 0.15  # alpha at the start: a lower one is slower, a higher one kills more units
 SEED = 0              # it fixes the split, the first weights and the order of the batches
 # fmt: on
 
@@ -1094,11 +1094,11 @@ Another processor or NumPy may round otherwise, and end in another network.
 #
 # ### One change at a time
 #
-# A single run says little. So here, and wherever a number is **measured**, the program was run with
-# its default settings and the named change, for the seeds 0 to 9. The accuracies are means, on
+# A single run says little. So here, and wherever training is **measured**, the program was run with
+# its default settings but for what is named, for the seeds 0 to 9. The accuracies are means, on
 # validation images; without a change, the standard deviation is 0.6. A change is compared in pairs
 # of the same seed, which share images and start: the mean of the ten differences, and its standard
-# error, their standard deviation divided by sqrt(10). Below twice that, it says nothing.
+# error, their standard deviation divided by sqrt(10). Below twice that, it may be chance.
 #
 #     the change                                      accuracy    difference, in pairs
 #     none                                            93.8%
@@ -1123,9 +1123,9 @@ Another processor or NumPy may round otherwise, and end in another network.
 # switches off random units in each step, so that none can rely on another.
 #
 # **Hyperparameters** are what you choose: h, the number of epochs, the batch size, alpha. Ours, but
-# for h, were chosen by validation accuracy, over 20 seeds. The seed was not chosen: 0 is one of the
-# two worst of 0 to 9. The test images are for the end. Of the first half of their file 92.5% are
-# read, of the second 96.0%: MNIST is not in random order, so we shuffle.
+# for h, were chosen by validation accuracy, over 20 seeds. The seed was not: by validation, 0 is
+# one of the two worst of 0 to 9. The test images are for the end. Of the first half of their file
+# 92.5% are read, of the second 96.0%: MNIST is not in random order, so we shuffle.
 #
 # ### The confusion matrix
 #
@@ -1176,7 +1176,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #     m = 55000                                     1.31    63.4%   not the m of X: much too short
 #     m = 1                                         2.30    10.8%   no 1/m: all units dead
 #
-# To learn, a step need only lead downhill: who would suspect the first four? The gradient check
+# To learn, a step need only lead downhill: few would suspect the first four. The gradient check
 # finds all eleven. Try some in the whole program. Dead networks give every image the same digit.
 #
 # ### From the symptom to the mistake
@@ -1186,7 +1186,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #
 #     first, the loss before training: 2.3 to 2.6 is right
 #       15 and more                 weights without their scale: 33; pixels in 0..255: 190
-#       2.303 to three decimals     W1 or W2 is 0; pixels divided by 255 twice; softmax twice
+#       about 2.303                 W1 or W2 is 0; pixels divided by 255 twice; softmax twice
 #     second, the loss while it trains
 #       becomes nan                 + for -; Y - A2; the W2 after the step; softmax without its axis
 #       stays at 2.3                W1 = 0; all units dead; X and y shuffled apart
@@ -1204,8 +1204,8 @@ def confusion_matrix(predictions, y, n_classes=10):
 #       92%                         no relu, and no gate: two layers are one
 #       90% before training         np.round(A2) == Y counts the zeros of the one-hot labels
 #     fourth, nothing to see, or a little worse than expected: perhaps chance, so try other seeds
-#       check_gradient() is False   a wrong gradient
-#       check_gradient() is True    a wrong step: compare the fall of J that is predicted, as in
+#       check_gradient() is False   a wrong gradient, or a wrong J
+#       check_gradient() is True    a wrong step? Compare the fall of J that is predicted, as in
 #                                   chapter 4, with the one that comes
 #     an error with "broadcast"     a sum without keepdims; argmax along the wrong axis
 #
@@ -1252,8 +1252,8 @@ def confusion_matrix(predictions, y, n_classes=10):
 # For an output that is sure and wrong, 0.99 instead of 0, this is 0.0098, while cross-entropy has
 # 0.99: little is learnt just where there is most to learn. In the hidden layer, sigmoids change
 # (Z1 > 0) to A1 * (1 - A1), and tanh changes it to 1 - A1 * A1. The first is at most 1/4, and so
-# the error signal fades on its way through many such layers. ReLU lets it through whole where the
-# unit is on, which is about half of the time; hence the 2 in the variance 2 / n.
+# the error signal may fade on its way through many such layers. ReLU lets it through whole where
+# the unit is on, which is about half of the time; hence the 2 in the variance 2 / n.
 #
 # **A single sigmoid output**, with L = -Y log a - (1 - Y) log (1 - a), is softmax for two classes
 # (exercise 3), and dZ = (-Y / A + (1 - Y) / (1 - A)) A (1 - A) = A - Y again.
@@ -1310,7 +1310,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #     column j of W2 stays the same. Row j of dZ1 is divided by c, and with it row j of dW1 and db1;
 #     column j of dW2 is multiplied by c. So the same network learns otherwise.
 # 11. The slope of 0.0005 w^2 is 0.001 w: dW1 and dW2 get + 0.001 * W1 and + 0.001 * W2.
-# 12. With the default h and alpha, it takes 18 to 47 epochs for the seeds 0 to 9.
+# 12. With chapter 7's h and alpha, and all 20 in a batch, it takes some tens of epochs.
 # 13. A3 = softmax(Z3), dZ3 = A3 - Y, dW3 = 1/m dZ3 A2^T, dZ2 = (W3^T dZ3) * (Z2 > 0), dW2 = 1/m dZ2
 #     A1^T; db3 and db2 are row sums, dZ1, dW1 and db1 as before.
 #
