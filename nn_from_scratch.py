@@ -1762,7 +1762,7 @@ def move_pen(stroke, n, rng):
     # From each place to the next the pen goes straight, and makes about 2.5 stops per unit.
     parts = []
     for i in range(len(points) - 1):
-        stops = round(2.5 * np.linalg.norm(points[i + 1] - points[i]))  # the same for all n
+        stops = int(np.round(2.5 * np.linalg.norm(points[i + 1] - points[i])))  # for all n alike
         # All n people at once: linspace takes arrays, and makes (n, stops, 2). With endpoint=False
         # a part stops short of the next place, where the next part starts.
         parts.append(np.linspace(places[:, i], places[:, i + 1], stops, endpoint=False, axis=1))
