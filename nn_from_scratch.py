@@ -131,9 +131,8 @@ import numpy as np
 # images. Hence a third kind, 10,000 **test** images. They judge what was chosen.
 #
 # **Chance.** `default_rng(0)` is a source of random numbers; 0 is its **seed**, and the same seed
-# gives the same numbers. It fixes which images are for validation, and the order of the others.
-#
-# The functions below do this for the script; skip them.
+# gives the same numbers. It fixes which images are for validation, and the order of the others. The
+# functions below do all this for the script; skip them.
 
 
 # %%
@@ -214,8 +213,8 @@ def one_hot(y, n_classes=10):
 # called a **fully connected** or **linear layer**. Scores are also called **logits**.
 #
 # W X is (10, m), and b is a single column. NumPy adds it to each of the m columns. That is called
-# **broadcasting**, and it hides mistakes: an array of shape (10,) counts as a row, and a row plus a
-# column is a matrix. Where a shape is strange, look for a (10,) that should be a (10, 1).
+# **broadcasting**, and it hides mistakes: an array b of shape (10,) counts as a row. For ten
+# samples, W X + b then adds b[s] to sample s: no error. Where a shape is strange, look for a (10,).
 #
 # ### In numbers
 #
@@ -248,7 +247,8 @@ def one_hot(y, n_classes=10):
 # stays the same. We subtract the largest, because exp can overflow: in float32, exp(89) is inf, and
 # inf / inf is nan, NumPy's "not a number". Now the largest term is exp(0) = 1. It must be the
 # largest *of that sample*. With one maximum for all, the terms of a sample with much lower scores
-# all round to 0, and 0 / 0 is nan too. Softmax cannot say "none of these".
+# all round to 0, and 0 / 0 is nan too. Softmax cannot say "none of these": for a blank page they
+# sum to 1 too, and one may be 99% though all scores are low, since only differences count.
 
 
 # %%
@@ -383,10 +383,9 @@ def cross_entropy(Z, Y):
 #
 # ### From the loss to the scores: dZ = A - Y
 #
-# For one sample, chapter 3 has L = log (sum_k exp(z_k)) - z_t. Take the derivative by one of the
-# scores, z_i. The slope of log v is v' / v, and only one term of the sum contains z_i: so the first
-# part gives exp(z_i) / sum_k exp(z_k), which is a_i. The second gives -1 if i is the true class t,
-# and else 0, which is -Y_i. Together
+# For one sample, chapter 3 has L = log (sum_k exp(z_k)) - z_t. Take the derivative by a score z_i.
+# The slope of log v is v' / v, and only one term of the sum contains z_i: so the first part gives
+# exp(z_i) / sum_k exp(z_k), which is a_i. The second gives -Y_i: -1 for class t, else 0. Together
 #
 #     dL/dz_i = a_i - Y_i
 #
@@ -459,11 +458,12 @@ def cross_entropy(Z, Y):
 #
 # With 0.1 the prediction leads from 1.0878 to below 0, where J cannot be: slopes promise nothing
 # about long steps. Note that a step needs the slopes of J, not its value; the program never
-# computes J. Descent rests only where all slopes are 0, not always at the lowest point.
+# computes J. Descent rests where all slopes are 0. Besides the lowest point, that may be a **local
+# minimum**, lower than all around it, or a **saddle point**, from which some ways lead down.
 #
 # The program takes 64 images, a **mini-batch**, makes a step, takes the next 64, and so on. A pass
-# over all 55,000 is an **epoch**: 860 steps. The gradient of a batch is not quite that of all;
-# chapter 7 says why it will do. It is **stochastic gradient descent** (Robbins and Monro, 1951).
+# over all 55,000 is an **epoch**: 860 steps, one of them with the last 24. Chapter 7 says why the
+# gradient of a batch will do. This is **stochastic gradient descent** (Robbins and Monro, 1951).
 #
 # ### Read the program again
 #
@@ -514,24 +514,22 @@ def cross_entropy(Z, Y):
 #
 # **The goal: a model that can do what ten weighted votes cannot.**
 #
-# Over ten seeds, the first program reads only 86% of the 5s. A pixel's vote is the same whatever
-# the other pixels show. So it cannot even learn to say yes to "one of these two pixels, but not
-# both", called **XOR**. Let x_0 and x_1 be 1 for ink and 0 for paper. The difference of two scores
-# decides which class wins, again a weighted sum: a yes where w_0 x_0 + w_1 x_1 + b > 0. No ink must
-# give a no, so b <= 0. Either pixel alone gives a yes: w_0 + b > 0 and w_1 + b > 0. Add these up:
-# w_0 + w_1 + 2 b > 0. Take away b, which is not positive: w_0 + w_1 + b > 0, a yes to both.
+# In round one a pixel's vote is the same whatever the other pixels show. Such a model cannot learn
+# to say yes to "one of these two pixels, but not both", called **XOR**. Let x_0 and x_1 be 1 for
+# ink, else 0. The difference of two scores decides, again a weighted sum: a yes where w_0 x_0 + w_1
+# x_1 + b > 0. No ink must give a no, so b <= 0. One pixel gives a yes: w_0 + b > 0 and w_1 + b > 0.
+# Add these up: w_0 + w_1 + 2 b > 0. Take b <= 0 away: w_0 + w_1 + b > 0, a yes to both.
 #
-# A **hidden layer** does it. It computes h numbers from the pixels, and these vote, as the pixels
-# did in round one. Each is made by a **unit**, or neuron. It takes a weighted sum, as a class did,
-# and sends it through **ReLU**, the **rectified linear unit**: max(z, 0), which is z where z is
-# positive, and else 0 (Fukushima, 1969; Nair and Hinton, 2010). A unit is **on** for a sample where
-# its z is positive, and else **off**. Two units are enough for XOR:
+# A **hidden layer** does it. It computes h numbers from the pixels, and these vote. Each comes from
+# a **unit**, or neuron: a weighted sum, sent through **ReLU**, the **rectified linear unit**:
+# max(z, 0), which is z where z is positive, and else 0 (Fukushima, 1969; Nair and Hinton, 2010). A
+# unit is **on** for a sample where its z is positive, and else **off**. Two units can do XOR:
 #
 #     2 ReLU(x_0 + x_1) - 4 ReLU(x_0 + x_1 - 1) - 1
 #
 # is -1 for no ink, 1 for either pixel, and 4 - 4 - 1 = -1 for both. With enough units, one hidden
-# layer comes as close as you like to any continuous function of pixels in 0..1 (Cybenko, 1989;
-# Leshno and others, 1993). That says neither how many are enough, nor that training finds them.
+# layer comes arbitrarily near any continuous function of pixels in 0..1 (Leshno and others, 1993;
+# for sigmoids Cybenko, 1989): units add bends. How many, and whether training finds them, is open.
 #
 # **Why ReLU?** Two layers with nothing between them are one layer in disguise:
 # W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2). Something **non-linear** must come between, called
@@ -561,11 +559,13 @@ def cross_entropy(Z, Y):
 # Going through this **multilayer perceptron** from left to right is the **forward pass**. Its
 # parameters are 10 * 784 + 10 + 10 * 10 + 10 = 7,960 numbers.
 #
-# **The start.** In round one all weights began at 0. W1 may not: all units would be off, and
+# **The start.** In round one all weights began at 0, and the rows of W became different, since each
+# has a row of Y of its own. W2 could begin so as well. W1 may not: all units would be off, and
 # chapter 7 shows that such units never learn. Equal weights will not do either. Two hidden units
 # with the same weights coming in and the same going out compute the same number on every image.
 # Whatever training does to one, it does to the other; but for rounding they stay equal, and do the
 # work of one. Random weights make them different: this is **symmetry breaking**. Biases start at 0.
+# With random scores the loss begins a little above log 10.
 
 
 # %%
@@ -895,10 +895,8 @@ def update_params(params, grads, learning_rate):
 
 
 def train_epoch(params, X, Y, batch_size, learning_rate, rng):
-    """Return the params after one epoch of SGD on X (784, m), Y (10, m).
+    """Return the params after an epoch of SGD on X (784, m), Y (10, m), batches in random order."""
 
-    The batches come in random order.
-    """
     batch_starts = np.arange(0, X.shape[1], batch_size)
     for start in rng.permutation(batch_starts):
         X_batch = X[:, start : start + batch_size]
@@ -913,8 +911,8 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # **All gradients first, then the step.** All slopes belong to the parameters with which the forward
 # pass ran. So step 3 of chapter 6 needs the W2 of before, not the updated one.
 #
-# **Why this is steepest.** To first order J changes by the scalar product of step and gradient. Of
-# all steps of one length, that against the gradient makes this lowest (Cauchy-Schwarz).
+# **Why this is steepest.** To first order J changes by the scalar product of step and gradient.
+# That of u and v is at least -|u| |v|, and just that if v points against u (Cauchy-Schwarz).
 #
 # **Dead units.** In the example, the squares of all slopes now sum to 40.27; 13.34 of that was
 # there in round one. With alpha = 0.01, J should fall from 1.088 by 0.403 to 0.685. It falls to
@@ -935,11 +933,13 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # db1 are 0; its row of A1 is 0, so its column of dW2 is 0 too. In this network no further step
 # moves it. Above another hidden layer it might come back, since its inputs could change.
 #
-# **Why batches will do.** The mean over all batches that could be drawn is the exact gradient: a
-# batch is off by chance, but not to one side (it is **unbiased**). Its error falls like
-# 1 / sqrt(batch size). Before training, with seed 0, the gradient of 64 images is off by 85% of its
-# length, that of 1,024 by 21%. That is 16 times the work for a quarter of the error; 16 rough steps
-# lead further. But batches must be random: after thousands of one digit, the others are unlearnt.
+# **Why batches will do.** The images were shuffled, so a batch holds each of them with the same
+# probability. So on average over all shuffles, its gradient is that of all images: a batch is off
+# by chance, but not to one side (it is **unbiased**). The variance of a mean of m independent terms
+# is 1/m of the variance of one, so the error falls like 1 / sqrt(m). Before training, with seed 0,
+# the gradient of 64 images is off by 85% of its length, that of 1,024 by 21%. That is 16 times the
+# work for a quarter of the error; 16 rough steps lead further. But batches must be random: after
+# thousands of one digit, the others are unlearnt.
 #
 # **How large at the start?** Take one unit with n inputs x and bias 0, and write z for the sum of
 # all w_p x_p. Draw its weights independently, with mean 0 and variance v. Then z^2 is the sum of
@@ -954,7 +954,7 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # the same (He et al., 2015); with half that v, 1 / 2^10 of it is left after ten layers. On the way
 # back, the factor for the error signal is v / 2 times the number of units above, which is the same
 # where layers are equally wide. In deep networks both may fade or blow up: the **vanishing** or
-# **exploding gradient**. In ours, with two layers, the size matters less.
+# **exploding gradient**. In ours, with two layers, size matters less; for pixels 2 / n is custom.
 #
 # **How large a step?** Along a direction in which J is q w^2, a step multiplies w by 1 - 2 q alpha,
 # as in exercise 6. So the direction with the largest q limits alpha, and the others must wait. Each
@@ -964,13 +964,11 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # %%
 import time
 
-# fmt: off
-HIDDEN = 10           # h: more units read better and take longer to train
-EPOCHS = 30           # passes over the training images: more gain nothing
-BATCH_SIZE = 64       # images per step: with few, many noisy steps; with many, few better ones
+HIDDEN = 10  # h: more units read better and take longer to train
+EPOCHS = 30  # passes over the training images: more gain nothing
+BATCH_SIZE = 64  # images per step: with few, many noisy steps; with many, few better ones
 LEARNING_RATE = 0.15  # alpha at the start: a lower one is slower, a higher one kills more units
-SEED = 0              # it fixes the split, the first weights and the order of the batches
-# fmt: on
+SEED = 0  # it fixes the split, the first weights and the order of the batches
 
 
 def dead_units(params, X):
@@ -1097,8 +1095,9 @@ Another processor or NumPy may round otherwise, and end in another network.
 # A single run says little. So here, and wherever training is **measured**, the program was run with
 # its default settings but for what is named, for the seeds 0 to 9. The accuracies are means, on
 # validation images; without a change, the standard deviation is 0.6. A change is compared in pairs
-# of the same seed, which share images and start: the mean of the ten differences, and its standard
-# error, their standard deviation divided by sqrt(10). Below twice that, it may be chance.
+# of the same seed, which share images and start: so the luck in these is in both, and cancels.
+# Given are the mean of the ten differences, and its standard error, their standard deviation
+# divided by sqrt(10). Below twice that, it may be chance.
 #
 #     the change                                      accuracy    difference, in pairs
 #     none                                            93.8%
@@ -1108,7 +1107,10 @@ Another processor or NumPy may round otherwise, and end in another network.
 #     one exact step per epoch, alpha = 0.3           72%         the best of four alphas
 #     alpha = 1.5                                     18%         nearly all units are dead
 #     all weights at the start times 0.1              93.9%       0.16 +- 0.17
-#     pixels in 0..255                                11%         as W1 times 255, alpha 255^2
+#     pixels in 0..255                                11%         all units are dead
+#
+# Why not pixels in 0..255? Since W1 (255 x) = (255 W1) x, they are like a matrix V = 255 W1 for x:
+# it starts 255 times too large. And as dW1 = 255 dV, a step moves V by 255^2 alpha dV.
 #
 # How well a network does on images that it was not trained on is called **generalisation**. It
 # nearly always does better on those that it was trained on, on average 95.4%. Such a gap is normal.
@@ -1120,7 +1122,7 @@ Another processor or NumPy may round otherwise, and end in another network.
 # the epoch with the lowest validation loss. **Data augmentation** adds moved copies of the images,
 # which makes it harder to learn them by heart. **Weight decay** (L2 regularisation) adds the
 # squares of the weights to the loss, so that weights which do not lower it shrink. **Dropout**
-# switches off random units in each step, so that none can rely on another.
+# switches off random units in each step of training, so that none can rely on another.
 #
 # **Hyperparameters** are what you choose: h, the number of epochs, the batch size, alpha. Ours, but
 # for h, were chosen by validation accuracy, over 20 seeds. The seed was not: by validation, 0 is
@@ -1176,8 +1178,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #     m = 55000                                     1.31    63.4%   not the m of X: much too short
 #     m = 1                                         2.30    10.8%   no 1/m: all units dead
 #
-# To learn, a step need only lead downhill: few would suspect the first four. The gradient check
-# finds all eleven. Try some in the whole program. Dead networks give every image the same digit.
+# To learn, a step need only lead downhill: few suspect the first four. The check finds all eleven.
 #
 # ### From the symptom to the mistake
 #
@@ -1251,16 +1252,16 @@ def confusion_matrix(predictions, y, n_classes=10):
 #
 # For an output that is sure and wrong, 0.99 instead of 0, this is 0.0098, while cross-entropy has
 # 0.99: little is learnt just where there is most to learn. In the hidden layer, sigmoids change
-# (Z1 > 0) to A1 * (1 - A1), and tanh changes it to 1 - A1 * A1. The first is at most 1/4, and so
-# the error signal may fade on its way through many such layers. ReLU lets it through whole where
-# the unit is on, which is about half of the time; hence the 2 in the variance 2 / n.
+# (Z1 > 0) to A1 * (1 - A1), and tanh changes it to 1 - A1 * A1. The sigmoid's slope is at most 1/4,
+# and so the error signal may fade on its way through many such layers. ReLU lets it through whole
+# where the unit is on, which is about half of the time; hence the 2 in the variance 2 / n.
 #
 # **A single sigmoid output**, with L = -Y log a - (1 - Y) log (1 - a), is softmax for two classes
 # (exercise 3), and dZ = (-Y / A + (1 - Y) / (1 - A)) A (1 - A) = A - Y again.
 #
 # **Any depth.** Let A(0) = X, and for the layers l = 1, 2, ... let Z(l) = W(l) A(l-1) + b(l) and,
 # but for the last, A(l) = g(Z(l)), with any function g that works entry by entry, and its slope g';
-# for ReLU, g'(Z) is Z > 0. Steps 3 and 4 make the first formula, step 5 the second:
+# for ReLU, g'(Z) is Z > 0. The last dZ is A - Y. Steps 3 and 4 make line one, step 5 line two:
 #
 #     dZ(l) = (W(l+1)^T dZ(l+1)) * g'(Z(l))
 #     dW(l) = 1/m dZ(l) A(l-1)^T                db(l) = 1/m (row sums of dZ(l))
@@ -1286,8 +1287,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 # ### Answers
 #
 # 1. [[0 1 2] [3 4 5] [6 7 8] [9 10 11]] and [[0 4 8] [1 5 9] [2 6 10] [3 7 11]]. Image 0 is 0, 1,
-#    2, 3: column 0 of the second. With the first, the program ends with 0.0942: no better than
-#    chance.
+#    2, 3: column 0 of the second. With the first, the program ends with 0.0942: chance.
 # 2. z is 1 * 1 + 1 * 1 - 1 = 1 and 2 * 1 - 1 * 1 + 1 = 2. a is 1 / (1 + e) = 0.2689 and 0.7311.
 # 3. exp(z_0) / (exp(z_0) + exp(z_1)). Divide both parts by exp(z_0): 1 / (1 + exp(z_1 - z_0)).
 # 4. What other classes get is wasted: a_8 = 1 - a_3. The mean L is -0.7 log a_3 - 0.3 log
@@ -1299,8 +1299,9 @@ def confusion_matrix(predictions, y, n_classes=10):
 #    0 < alpha < 1, and is 0 after one step if alpha = 0.5. With alpha above 1 it grows.
 # 7. z2_k = sum_j W2[k, j] ReLU(sum_p W1[j, p] x_p + b1[j]) + b2[k]. The sum over j has the same
 #    terms in another order. Ten units can stand in 10! = 3,628,800 orders, so that many networks
-#    are one and the same. So J is not **convex**, where J of a mean is at most the mean of the Js:
-#    else their mean, with all units alike, would do as well. J of round one is.
+#    are one and the same. J is **convex** if J of a mean of parameters is at most the mean of their
+#    Js. Ours is not: the mean of all these networks has equal units, which do the work of one, and
+#    one does far worse. J of round one is: log (sum exp) is convex, and scores are linear in W, b.
 # 8. Z1: 1, -2, 1. A1: 1, 0, 1, the inputs of exercise 2. Units 0 and 2 are on. Z2 and A2 are the z
 #    and a of exercise 2.
 # 9. dZ2: 0.2689 - 1 = -0.7311 and 0.7311. dZ1: unit 0 gets 1 * (-0.7311) + 2 * 0.7311 = 0.7311,
