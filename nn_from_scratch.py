@@ -4,8 +4,7 @@
 
 With this file you train a network to read handwritten digits, in seconds; then you draw a digit
 with the mouse, and watch the network read it (`python nn_from_scratch.py --draw`). The network
-needs NumPy alone. Each formula is derived, and what is claimed is shown, by an example that you can
-type or by a number that was measured. A run:
+needs NumPy alone. Formulas are derived, claims shown by examples or measured numbers. A run:
 
     $ python nn_from_scratch.py
     ...
@@ -130,9 +129,8 @@ import numpy as np
 # two models. But whoever takes the best of a hundred has fitted that choice to the validation
 # images. Hence a third kind, 10,000 **test** images. They judge what was chosen.
 #
-# **Chance.** `default_rng(0)` is a source of random numbers; 0 is its **seed**, and the same seed
-# gives the same numbers. It fixes which images are for validation, and the order of the others. The
-# functions below do all this for the script; skip them.
+# **Chance.** `default_rng(0)` makes random numbers; 0 is its **seed**, and the same seed makes the
+# same ones. They choose the images for validation and order the others. Now skip the functions.
 
 
 # %%
@@ -199,10 +197,9 @@ def one_hot(y, n_classes=10):
 # **The goal: ten probabilities for each image.**
 #
 # Begin with one class, say 3. Each of the 784 pixels gets a number, its **weight** for this class.
-# Multiply each pixel by its weight, add up the products, and add one more number, the **bias** of
-# the class. The sum is the **score** of the 3 for this image. So each pixel votes: where there is
-# ink, a positive weight speaks for a 3, a negative one against it. The weights of a class make an
-# image too, and at the end of chapter 4 you will see it.
+# Multiply each pixel by its weight, add up, and add one more number, the **bias** of the class: the
+# score of a blank page, which would else be 0. The sum is the **score** of the 3 for this image. So
+# each pixel votes: where ink is, a positive weight speaks for a 3, a negative one against it.
 #
 # Ten classes need ten such lists of weights. Write them into the rows of a matrix W (10, 784), and
 # the biases into a column b (10, 1). Then all scores of all images are
@@ -213,8 +210,8 @@ def one_hot(y, n_classes=10):
 # called a **fully connected** or **linear layer**. Scores are also called **logits**.
 #
 # W X is (10, m), and b is a single column. NumPy adds it to each of the m columns. That is called
-# **broadcasting**, and it hides mistakes: an array b of shape (10,) counts as a row. For ten
-# samples, W X + b then adds b[s] to sample s: no error. Where a shape is strange, look for a (10,).
+# **broadcasting**, and it hides mistakes: an array of shape (10,) counts as a row. A column plus it
+# is (10, 10), and to ten samples W X + b adds it without an error. Look for (10,), not (10, 1).
 #
 # ### In numbers
 #
@@ -247,7 +244,7 @@ def one_hot(y, n_classes=10):
 # stays the same. We subtract the largest, because exp can overflow: in float32, exp(89) is inf, and
 # inf / inf is nan, NumPy's "not a number". Now the largest term is exp(0) = 1. It must be the
 # largest *of that sample*. With one maximum for all, the terms of a sample with much lower scores
-# all round to 0, and 0 / 0 is nan too. Softmax cannot say "none of these": for a blank page they
+# all round to 0, and 0 / 0 is nan too. Softmax cannot say "none of these": for a blank page the ten
 # sum to 1 too, and one may be 99% though all scores are low, since only differences count.
 
 
@@ -457,9 +454,9 @@ def cross_entropy(Z, Y):
 #     0.1 1.3338 0.8997
 #
 # With 0.1 the prediction leads from 1.0878 to below 0, where J cannot be: slopes promise nothing
-# about long steps. Note that a step needs the slopes of J, not its value; the program never
-# computes J. Descent rests where all slopes are 0. Besides the lowest point, that may be a **local
-# minimum**, lower than all around it, or a **saddle point**, from which some ways lead down.
+# about long steps. A step needs the slopes of J, not its value, which the program never computes.
+# Descent rests where all slopes are 0. Here J is **convex** (answer 7), and lowest there. In round
+# two it may be a **local minimum**, lowest nearby, or a **saddle point**, as 0 is for u^2 - v^2.
 #
 # The program takes 64 images, a **mini-batch**, makes a step, takes the next 64, and so on. A pass
 # over all 55,000 is an **epoch**: 860 steps, one of them with the last 24. Chapter 7 says why the
@@ -497,8 +494,9 @@ def cross_entropy(Z, Y):
 # stay 0: no image has ink there, so x_p is 0, and so is every slope.
 #
 # How good is it? With the seeds 0 to 9, between 91.4 and 92.9% are read after ten epochs; the mean
-# is 92.1%, the standard deviation 0.5. So one run says little. By the choice of images alone, a
-# share of m images is off by about sqrt(share (1 - share) / m), its **standard error**: here 0.4.
+# is 92.1%, the standard deviation 0.5. So one run says little. An image is right or wrong, 1 or 0,
+# with the variance share (1 - share). So by the choice of m images alone, their share is off by
+# about sqrt(share (1 - share) / m), its **standard error**: here 0.4.
 #
 # ### Exercises
 #
@@ -514,11 +512,11 @@ def cross_entropy(Z, Y):
 #
 # **The goal: a model that can do what ten weighted votes cannot.**
 #
-# In round one a pixel's vote is the same whatever the other pixels show. Such a model cannot learn
-# to say yes to "one of these two pixels, but not both", called **XOR**. Let x_0 and x_1 be 1 for
-# ink, else 0. The difference of two scores decides, again a weighted sum: a yes where w_0 x_0 + w_1
-# x_1 + b > 0. No ink must give a no, so b <= 0. One pixel gives a yes: w_0 + b > 0 and w_1 + b > 0.
-# Add these up: w_0 + w_1 + 2 b > 0. Take b <= 0 away: w_0 + w_1 + b > 0, a yes to both.
+# In round one a pixel's vote does not depend on the others. Such a model cannot learn to say yes to
+# "one of these two pixels, but not both": **XOR** is not **linearly separable**. Let x_0 and x_1 be
+# 1 for ink, else 0. The difference of two scores decides, a weighted sum: yes where w_0 x_0 + w_1
+# x_1 + b > 0. No ink gives a no, so b <= 0. One pixel gives a yes: w_0 + b > 0 and w_1 + b > 0. Add
+# them: w_0 + w_1 + 2 b > 0. Subtract b, not positive: w_0 + w_1 + b > 0, a yes to both.
 #
 # A **hidden layer** does it. It computes h numbers from the pixels, and these vote. Each comes from
 # a **unit**, or neuron: a weighted sum, sent through **ReLU**, the **rectified linear unit**:
@@ -560,12 +558,12 @@ def cross_entropy(Z, Y):
 # parameters are 10 * 784 + 10 + 10 * 10 + 10 = 7,960 numbers.
 #
 # **The start.** In round one all weights began at 0, and the rows of W became different, since each
-# has a row of Y of its own. W2 could begin so as well. W1 may not: all units would be off, and
-# chapter 7 shows that such units never learn. Equal weights will not do either. Two hidden units
-# with the same weights coming in and the same going out compute the same number on every image.
-# Whatever training does to one, it does to the other; but for rounding they stay equal, and do the
-# work of one. Random weights make them different: this is **symmetry breaking**. Biases start at 0.
-# With random scores the loss begins a little above log 10.
+# has a row of Y of its own. W2 could begin so too: the first step changes it, since A1 is not 0. W1
+# may not: all units would be off, and chapter 7 shows that such units never learn. Equal weights
+# will not do either. Two hidden units with the same weights coming in and the same going out
+# compute the same number on every image. Whatever training does to one, it does to the other; but
+# for rounding they stay equal, and do the work of one. Random weights make them different: this is
+# **symmetry breaking**. Biases start at 0. With random scores, loss begins a little above log 10.
 
 
 # %%
@@ -644,8 +642,7 @@ def predict(params, X):
 #
 # 7. (Prove.) Swap two hidden units, that is, two rows of W1, two of b1, and two columns of W2. The
 #    network computes what it did before. In how many orders can ten different units stand?
-# 8. (On paper.) A third sample, with the pixels 3 and 1, joins the example. Compute its column of
-#    Z1, A1, Z2 and A2. Which hidden units are on?
+# 8. (On paper.) A third sample has the pixels 3, 1. Find its Z1, A1, Z2, A2. Which units are on?
 
 # %% [markdown]
 # ## 6. Backward: the gradient of all layers
@@ -750,7 +747,7 @@ def predict(params, X):
 #
 # **What must be kept for the way back?** Look at the right side: X, A1 and A2, besides W2 and Y;
 # where the gate is open, A1 says too. What is kept is called the **cache**. It has a column for
-# each sample, and with large batches it takes most of the memory. forward_prop returns more.
+# each sample, and in large networks it takes most of the memory. forward_prop returns more.
 
 
 # %%
@@ -911,8 +908,9 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # **All gradients first, then the step.** All slopes belong to the parameters with which the forward
 # pass ran. So step 3 of chapter 6 needs the W2 of before, not the updated one.
 #
-# **Why this is steepest.** To first order J changes by the scalar product of step and gradient.
-# That of u and v is at least -|u| |v|, and just that if v points against u (Cauchy-Schwarz).
+# **Why steepest?** To first order J changes by the scalar product of step and gradient, each one
+# long vector. For u and v it is at least -|u| |v|, and just that if u points against v
+# (Cauchy-Schwarz). So no other step of this length lowers J more.
 #
 # **Dead units.** In the example, the squares of all slopes now sum to 40.27; 13.34 of that was
 # there in round one. With alpha = 0.01, J should fall from 1.088 by 0.403 to 0.685. It falls to
@@ -933,13 +931,13 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # db1 are 0; its row of A1 is 0, so its column of dW2 is 0 too. In this network no further step
 # moves it. Above another hidden layer it might come back, since its inputs could change.
 #
-# **Why batches will do.** The images were shuffled, so a batch holds each of them with the same
-# probability. So on average over all shuffles, its gradient is that of all images: a batch is off
-# by chance, but not to one side (it is **unbiased**). The variance of a mean of m independent terms
-# is 1/m of the variance of one, so the error falls like 1 / sqrt(m). Before training, with seed 0,
-# the gradient of 64 images is off by 85% of its length, that of 1,024 by 21%. That is 16 times the
-# work for a quarter of the error; 16 rough steps lead further. But batches must be random: after
-# thousands of one digit, the others are unlearnt.
+# **Why batches will do.** A run shuffles its images once. Over all shuffles that it could draw,
+# each image is in a batch with the same probability, and so the gradient of the batch is on average
+# that of all: it is off by chance, but not to one side (it is **unbiased**). The variance of a mean
+# of m independent terms is 1/m of the variance of one, so the error falls like 1 / sqrt(m). Before
+# training, with seed 0, the gradient of 64 images is off by 85% of its length, that of 1,024 by
+# 21%. That is 16 times the work for a quarter of the error; 16 rough steps lead further. But
+# batches must be random: after thousands of one digit, the others are unlearnt.
 #
 # **How large at the start?** Take one unit with n inputs x and bias 0, and write z for the sum of
 # all w_p x_p. Draw its weights independently, with mean 0 and variance v. Then z^2 is the sum of
@@ -949,12 +947,12 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 #     mean of z^2 over the draws = v (sum of the x_p^2) = n v (mean of x^2 over the inputs)
 #
 # Let the inputs come out of a hidden layer: x = max(r, 0), with r the sums of that layer, symmetric
-# about 0. ReLU makes half of the squares 0, and the mean of x^2 is half that of r^2. So from one
-# layer's sums to the next one's, the mean square is multiplied by n v / 2. With v = 2 / n it stays
-# the same (He et al., 2015); with half that v, 1 / 2^10 of it is left after ten layers. On the way
-# back, the factor for the error signal is v / 2 times the number of units above, which is the same
-# where layers are equally wide. In deep networks both may fade or blow up: the **vanishing** or
-# **exploding gradient**. In ours, with two layers, size matters less; for pixels 2 / n is custom.
+# about 0 as their weights are. ReLU makes half of the squares 0, and the mean of x^2 is half that
+# of r^2. So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
+# v = 2 / n it stays the same (He et al., 2015); with half that v, 1 / 2^10 of it is left after ten
+# layers. On the way back, the factor for the error signal's mean square is v / 2 times the number
+# of units above, which is the same where layers are equally wide. In deep networks both may fade or
+# blow up: the **vanishing** or **exploding gradient**. In ours, with two layers, it matters less.
 #
 # **How large a step?** Along a direction in which J is q w^2, a step multiplies w by 1 - 2 q alpha,
 # as in exercise 6. So the direction with the largest q limits alpha, and the others must wait. Each
@@ -1095,33 +1093,34 @@ Another processor or NumPy may round otherwise, and end in another network.
 # A single run says little. So here, and wherever training is **measured**, the program was run with
 # its default settings but for what is named, for the seeds 0 to 9. The accuracies are means, on
 # validation images; without a change, the standard deviation is 0.6. A change is compared in pairs
-# of the same seed, which share images and start: so the luck in these is in both, and cancels.
-# Given are the mean of the ten differences, and its standard error, their standard deviation
-# divided by sqrt(10). Below twice that, it may be chance.
+# of the same seed, which share the images and, with the same h, the start: luck in these is in
+# both, and cancels. Given are the mean of the ten differences, and its standard error, their
+# standard deviation divided by sqrt(10). Below twice that, it may be chance.
 #
 #     the change                                      accuracy    difference, in pairs
 #     none                                            93.8%
 #     30 hidden units                                 96.7%       2.97 +- 0.17
 #     alpha constant                                  93.2%       -0.55 +- 0.14
 #     60 epochs                                       93.7%       -0.07 +- 0.05
-#     one exact step per epoch, alpha = 0.3           72%         the best of four alphas
+#     one step, of all images, per epoch; alpha 0.3   72%         the best of four alphas
 #     alpha = 1.5                                     18%         nearly all units are dead
 #     all weights at the start times 0.1              93.9%       0.16 +- 0.17
 #     pixels in 0..255                                11%         all units are dead
 #
-# Why not pixels in 0..255? Since W1 (255 x) = (255 W1) x, they are like a matrix V = 255 W1 for x:
-# it starts 255 times too large. And as dW1 = 255 dV, a step moves V by 255^2 alpha dV.
+# Why not pixels in 0..255? W1 (255 x) is V x with V = 255 W1: weights 255 times too large. And by
+# the chain rule dJ/dW1 = 255 dJ/dV, so that a step moves V by 255^2 alpha dJ/dV.
 #
 # How well a network does on images that it was not trained on is called **generalisation**. It
 # nearly always does better on those that it was trained on, on average 95.4%. Such a gap is normal.
 # The harm begins where the validation loss climbs. Measured with 30 hidden units and alpha = 0.4,
 # it is lowest, 0.13, after about nine epochs, and ends at 0.15, while the loss on training images
 # ends at 0.02. It learns them by heart and is too sure, though accuracy holds: **overfitting**.
+# **Underfitting** is a loss that stays high in training too: a small model, or few epochs.
 #
-# What is used against it is called **regularisation**. **Early stopping** keeps the parameters of
-# the epoch with the lowest validation loss. **Data augmentation** adds moved copies of the images,
-# which makes it harder to learn them by heart. **Weight decay** (L2 regularisation) adds the
-# squares of the weights to the loss, so that weights which do not lower it shrink. **Dropout**
+# Means against overfitting are called **regularisation**. **Early stopping** keeps the parameters
+# of the epoch with the lowest validation loss. **Data augmentation** adds moved copies of the
+# images, which makes it harder to learn them by heart. **Weight decay** (L2 regularisation) adds
+# the squares of the weights to the loss, so that weights which do not lower it shrink. **Dropout**
 # switches off random units in each step of training, so that none can rely on another.
 #
 # **Hyperparameters** are what you choose: h, the number of epochs, the batch size, alpha. Ours, but
@@ -1187,7 +1186,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #
 #     first, the loss before training: 2.3 to 2.6 is right
 #       15 and more                 weights without their scale: 33; pixels in 0..255: 190
-#       about 2.303                 W1 or W2 is 0; pixels divided by 255 twice; softmax twice
+#       about 2.303                 W1 is 0; pixels divided by 255 twice; softmax twice
 #     second, the loss while it trains
 #       becomes nan                 + for -; Y - A2; the W2 after the step; softmax without its axis
 #       stays at 2.3                W1 = 0; all units dead; X and y shuffled apart
@@ -1298,10 +1297,11 @@ def confusion_matrix(predictions, y, n_classes=10):
 # 6. dJ/dw = 2 w, so w becomes (1 - 2 alpha) w. It shrinks if -1 < 1 - 2 alpha < 1, which is
 #    0 < alpha < 1, and is 0 after one step if alpha = 0.5. With alpha above 1 it grows.
 # 7. z2_k = sum_j W2[k, j] ReLU(sum_p W1[j, p] x_p + b1[j]) + b2[k]. The sum over j has the same
-#    terms in another order. Ten units can stand in 10! = 3,628,800 orders, so that many networks
-#    are one and the same. J is **convex** if J of a mean of parameters is at most the mean of their
-#    Js. Ours is not: the mean of all these networks has equal units, which do the work of one, and
-#    one does far worse. J of round one is: log (sum exp) is convex, and scores are linear in W, b.
+#    terms in another order. Ten units can stand in 10! = 3,628,800 orders, and all these networks
+#    have the same J. J is **convex** if J of a mean of parameters is at most the mean of their Js.
+#    So this is not: the mean of all these networks has equal units, which are worse (63%, says
+#    chapter 8). J of round one is, since log (sum exp) is, and scores are linear in W and b. A
+#    convex J has slopes of 0 only where it is lowest.
 # 8. Z1: 1, -2, 1. A1: 1, 0, 1, the inputs of exercise 2. Units 0 and 2 are on. Z2 and A2 are the z
 #    and a of exercise 2.
 # 9. dZ2: 0.2689 - 1 = -0.7311 and 0.7311. dZ1: unit 0 gets 1 * (-0.7311) + 2 * 0.7311 = 0.7311,
