@@ -1382,7 +1382,7 @@ def plot_images(ax, title, X, captions, **style):
     `style` goes to ax.imshow. All images share one Axes: with one for each, drawing the page takes
     three times as long.
     """
-    per_row = max(5, (len(captions) + 1) // 2)  # 5: one or two images would be huge
+    per_row = max(5, (len(captions) + 1) // 2)  # up to five stand in one row
     for number, caption in enumerate(captions):
         row, column = divmod(number, per_row)
         left = 1.1 * column  # an image is 1 wide and 1 high

@@ -983,10 +983,10 @@ def internet(small, tmp_path, monkeypatch):
 
 def test_all_is_downloaded_once_into_the_folder_beside_the_script(internet, tmp_path):
     WRITTEN.clear()
-    done = run(tmp_path, "--epochs", 1, path=internet.script)
+    done = run(tmp_path, "--epochs", 1, "--no-show", path=internet.script)
     assert (done.status, done.err) == (0, "") and bytes_in(internet.data) == internet.files
     assert re.search(r"^MNIST: .*\(784, 1100\)", done.out, re.MULTILINE)
-    assert internet.asked == [(0, f"{name}.gz") for name in FILES]
+    assert internet.asked == [(0, f"{name}.gz") for name in FILES] and "display" not in done.out
     # No file is ever seen half written: each gets its name when it is whole.
     assert not {*map(str, internet.data.iterdir()), "nn_from_scratch.png"} & set(WRITTEN)
     # Data in which a single file differs are not MNIST, and have the name of their folder.
@@ -1153,16 +1153,20 @@ DOWN, ACROSS = np.indices(INK.shape)
 GRAIN = np.random.default_rng(0).normal(0, 4, INK.shape)
 TURNED = picture(INK).resize((1800, 2400)).transpose(Image.ROTATE_90)
 TURNED.getexif()[0x0112] = 6  # as a phone saves it, with a note which way is up
-FAR_AWAY = ink_of(FIVE, (900, 1200), 12, (700, 800), 10)
+FAR_AWAY = ink_of(FIVE, (900, 1200), 12, (550, 750), 10)
+RULERS = np.zeros(FAR_AWAY.shape)  # one from each edge
+RULERS[300:330, :200] = RULERS[500:530, 700:] = RULERS[:200, 500:530] = RULERS[1000:, 300:330] = 1
 PICTURED = {  # the same 5 in eight pictures
-    "light on dark, window frame.png": ImageOps.expand(picture(INK, 20, 220), 12, 255),
-    "and a dot.png": picture(np.maximum(INK, np.hypot(DOWN - 40, ACROSS - 40) < 12)),
+    "light on a board.png": ImageOps.expand(picture(INK, 120, 200), 20, 0),
+    "a gap, a dot.png": picture(
+        np.maximum(INK * (abs(ACROSS - 150) > 2), np.hypot(DOWN - 40, ACROSS - 40) < 12)
+    ),
     "white, clear paper.png": Image.merge("LA", [picture(INK, 255, 255), picture(INK, 0, 255)]),
     "on its side, large.jpg": TURNED,
-    "pale, grain.png": picture(INK, 225 + GRAIN, 180),
+    "pale, grain, uneven.png": picture(INK * (1 - 0.4 * (ACROSS > 110)), 225 + GRAIN, 160),
     "shadow, ruled.png": picture(INK, 100 + ACROSS / 3 - 30 * (DOWN % 40 < 2)),
     "on a dark desk.png": ImageOps.expand(picture(INK), 80, 60),
-    "far away, bars.png": picture(np.maximum(FAR_AWAY, abs(np.arange(900) - 450) > 410)),
+    "far away, rulers.png": picture(np.maximum(FAR_AWAY, RULERS)),
 }
 
 
@@ -1193,10 +1197,13 @@ def test_what_is_no_single_digit_is_refused(tmp_path):
         image.save(path)
         with pytest.raises(nn.UserError, match="own.png"):
             nn.read_picture(path)
-    path.write_bytes(path.read_bytes()[:40])  # damaged
-    for no_picture in (path, tmp_path):
-        with pytest.raises(nn.UserError, match=no_picture.name):
-            nn.read_picture(no_picture)
+    whole = path.read_bytes()
+    for content in (whole[:40], whole.replace(b"IEND", b"\0" * 4)):  # cut, damaged
+        path.write_bytes(content)
+        with pytest.raises(nn.UserError, match="own.png"):
+            nn.read_picture(path)
+    with pytest.raises(nn.UserError, match=tmp_path.name):
+        nn.read_picture(tmp_path)
 
 
 # What is seen: pixels of a figure as it was last drawn.
@@ -1477,12 +1484,13 @@ def test_bright_data_and_long_steps(small, tmp_path):
     bright = write_data(tmp_path / "bright", [255 - A if A.ndim > 1 else A for A in SMALL])
     done = run(tmp_path, "--data", bright, *SETTINGS, "--figure", "page.PDF")
     assert (done.status, done.err, (tmp_path / "page.PDF").read_bytes()[:4]) == (0, "", b"%PDF")
+    assert "display" in done.out
     dead = nn.dead_units(done.left["params"], done.left["X_train"]).sum()
     assert dead > 0 and any(numbers_in(line)[:2] == [dead, 14] for line in done.out.splitlines())
     assert any("bright" in line for line in done.out.splitlines()[1:])
     stopped = run(tmp_path, "--data", small, *SETTINGS, "--learning-rate", "1e30")
     assert stopped.status == 1 and "nan" in stopped.err and stopped.err.count("\n") == 1
-    assert "lower" in stopped.err and "1e+30" in stopped.err and len(table_rows(stopped.out)) == 0
+    assert "lower" in stopped.err and numbers_in(stopped.err)[0] == 1 and "1e+30" in stopped.err
 
 
 def test_a_notebook_and_an_import(tmp_path, monkeypatch, capsys):
@@ -1526,6 +1534,7 @@ class Page:
         Each caption must stand below its own image, and end before the next one begins.
         """
         images = sorted(ax.images, key=lambda im: (-round(box_of(im)[3]), box_of(im)[0]))
+        lowest = box_of(ax.patch)[2]
         boxes, captions = [box_of(image) for image in images], []
         for left, right, bottom, _ in boxes:
             next_column = min([b[0] for b in boxes if b[0] > right], default=self.fig.bbox.x1)
@@ -1533,7 +1542,7 @@ class Page:
             for text in ax.texts:
                 x0, x1, y0, y1 = box_of(text)
                 if left <= (x0 + x1) / 2 < next_column and next_row < (y0 + y1) / 2 < bottom:
-                    assert left - 3 <= x0 and x1 <= next_column and y0 >= max(next_row - 4, 0)
+                    assert left - 3 <= x0 and x1 <= next_column and y0 >= max(next_row, lowest) - 4
                     captions.append(text.get_text())
         assert len(captions) == len(ax.texts) == len(images)
         return ax.get_title(), np.array([cut_out(image, 28) for image in images]), captions
@@ -1578,7 +1587,8 @@ def test_curves(pages, column, percent):
             assert any(label in text.get_text() for text in ax.get_legend().get_texts())
     labels = labelled(ax.yaxis)
     assert len(labels) >= 2 and all(text.endswith("%") == percent for text in labels)
-    assert not percent or max(numbers_in(" ".join(labels))) <= 100
+    for page in pages if percent else ():
+        assert max(numbers_in(" ".join(labelled(page.curves[1].yaxis)))) <= 100
     for text, y in labels.items():  # what the axis says at a place is what a curve means there
         meant = ax.transData.inverted().transform((0, y))[1] / scale
         assert float(text.rstrip("%")) / (100 if percent else 1) == pytest.approx(meant, abs=1e-3)
@@ -1657,10 +1667,6 @@ def test_images_and_their_captions(pages, by_default):
         shown_name, rest = caption.split("\n", 1)
         assert name.endswith(shown_name) and len(shown_name) >= 5
         assert numbers_in(rest) == pytest.approx([a.argmax(), 100 * a.max()], abs=0.06)
-    image = min(
-        ax.images[0].get_window_extent().height for ax in page.fig.axes if len(ax.texts) == 2
-    )
-    assert image < 200  # a few images are not drawn huge
 
 
 # --- 8. The README --------------------------------------------------------------------------------
