@@ -130,7 +130,7 @@ import numpy as np
 # images. Hence a third kind, 10,000 **test** images. They judge what was chosen.
 #
 # **Chance.** `default_rng(0)` makes random numbers; 0 is its **seed**, and the same seed makes the
-# same ones. They choose the images for validation and order the others. Now skip the functions.
+# same ones. They pick the images for validation and shuffle the others. Now skip the functions.
 
 
 # %%
@@ -197,9 +197,9 @@ def one_hot(y, n_classes=10):
 # **The goal: ten probabilities for each image.**
 #
 # Begin with one class, say 3. Each of the 784 pixels gets a number, its **weight** for this class.
-# Multiply each pixel by its weight, add up, and add one more number, the **bias** of the class: the
-# score of a blank page, which would else be 0. The sum is the **score** of the 3 for this image. So
-# each pixel votes: where ink is, a positive weight speaks for a 3, a negative one against it.
+# Multiply each pixel by its weight, add up, and add one more number, the **bias** of the class. The
+# sum is the **score** of the 3 for this image; for a blank page, the bias alone. So each pixel
+# votes: where ink is, a positive weight speaks for a 3, a negative one against it.
 #
 # Ten classes need ten such lists of weights. Write them into the rows of a matrix W (10, 784), and
 # the biases into a column b (10, 1). Then all scores of all images are
@@ -211,7 +211,7 @@ def one_hot(y, n_classes=10):
 #
 # W X is (10, m), and b is a single column. NumPy adds it to each of the m columns. That is called
 # **broadcasting**, and it hides mistakes: an array of shape (10,) counts as a row. A column plus it
-# is (10, 10), and to ten samples W X + b adds it without an error. Look for (10,), not (10, 1).
+# is (10, 10), which W X of ten samples takes without an error. Suspect (10,) for (10, 1).
 #
 # ### In numbers
 #
@@ -244,8 +244,8 @@ def one_hot(y, n_classes=10):
 # stays the same. We subtract the largest, because exp can overflow: in float32, exp(89) is inf, and
 # inf / inf is nan, NumPy's "not a number". Now the largest term is exp(0) = 1. It must be the
 # largest *of that sample*. With one maximum for all, the terms of a sample with much lower scores
-# all round to 0, and 0 / 0 is nan too. Softmax cannot say "none of these": for a blank page the ten
-# sum to 1 too, and one may be 99% though all scores are low, since only differences count.
+# all round to 0, and 0 / 0 is nan too. Softmax cannot say "none of these": the ten sum to 1 for a
+# blank page too, and since only differences count, one may be 99% though all scores are low.
 
 
 # %%
@@ -309,7 +309,7 @@ def accuracy(predictions, y):
 #     [0.105 0.693 2.303 4.605]
 #
 # To be sure and right costs next to nothing, to be sure and wrong costs a lot. To know nothing, and
-# give each of ten classes 1/10, costs log 10 = 2.303: this is the **chance level**. The program
+# give each of ten classes 1/10, costs log 10 = 2.303: this is the **chance level**. Round one
 # begins just there, since with W and b at 0 all scores are equal.
 #
 # **L is computed from the scores.** Put the softmax into the logarithm:
@@ -455,8 +455,8 @@ def cross_entropy(Z, Y):
 #
 # With 0.1 the prediction leads from 1.0878 to below 0, where J cannot be: slopes promise nothing
 # about long steps. A step needs the slopes of J, not its value, which the program never computes.
-# Descent rests where all slopes are 0. Here J is **convex** (answer 7), and lowest there. In round
-# two it may be a **local minimum**, lowest nearby, or a **saddle point**, as 0 is for u^2 - v^2.
+# Descent rests at points of slopes 0. Here J is **convex** (answer 7), and lowest there. In round
+# two one may be a **local minimum**, lowest nearby, or a **saddle point**, as 0 is for u^2 - v^2.
 #
 # The program takes 64 images, a **mini-batch**, makes a step, takes the next 64, and so on. A pass
 # over all 55,000 is an **epoch**: 860 steps, one of them with the last 24. Chapter 7 says why the
@@ -516,7 +516,7 @@ def cross_entropy(Z, Y):
 # "one of these two pixels, but not both": **XOR** is not **linearly separable**. Let x_0 and x_1 be
 # 1 for ink, else 0. The difference of two scores decides, a weighted sum: yes where w_0 x_0 + w_1
 # x_1 + b > 0. No ink gives a no, so b <= 0. One pixel gives a yes: w_0 + b > 0 and w_1 + b > 0. Add
-# them: w_0 + w_1 + 2 b > 0. Subtract b, not positive: w_0 + w_1 + b > 0, a yes to both.
+# them: w_0 + w_1 + 2 b > 0. Subtract b <= 0: w_0 + w_1 + b > 0, a yes to both.
 #
 # A **hidden layer** does it. It computes h numbers from the pixels, and these vote. Each comes from
 # a **unit**, or neuron: a weighted sum, sent through **ReLU**, the **rectified linear unit**:
@@ -527,7 +527,7 @@ def cross_entropy(Z, Y):
 #
 # is -1 for no ink, 1 for either pixel, and 4 - 4 - 1 = -1 for both. With enough units, one hidden
 # layer comes arbitrarily near any continuous function of pixels in 0..1 (Leshno and others, 1993;
-# for sigmoids Cybenko, 1989): units add bends. How many, and whether training finds them, is open.
+# for sigmoids Cybenko, 1989): units add bends. How many, and if training finds them, is left open.
 #
 # **Why ReLU?** Two layers with nothing between them are one layer in disguise:
 # W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2). Something **non-linear** must come between, called
@@ -559,11 +559,11 @@ def cross_entropy(Z, Y):
 #
 # **The start.** In round one all weights began at 0, and the rows of W became different, since each
 # has a row of Y of its own. W2 could begin so too: the first step changes it, since A1 is not 0. W1
-# may not: all units would be off, and chapter 7 shows that such units never learn. Equal weights
-# will not do either. Two hidden units with the same weights coming in and the same going out
-# compute the same number on every image. Whatever training does to one, it does to the other; but
-# for rounding they stay equal, and do the work of one. Random weights make them different: this is
-# **symmetry breaking**. Biases start at 0. With random scores, loss begins a little above log 10.
+# may not: all units would be off, and chapter 7 shows that such units never learn. Equal units will
+# not do either. Two hidden units with the same weights coming in and the same going out compute the
+# same number on every image. Whatever training does to one, it does to the other; but for rounding
+# they stay equal, and do the work of one. Random weights make them different: this is **symmetry
+# breaking**. Biases start at 0. With random scores, loss begins a little above log 10.
 
 
 # %%
@@ -908,9 +908,9 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # **All gradients first, then the step.** All slopes belong to the parameters with which the forward
 # pass ran. So step 3 of chapter 6 needs the W2 of before, not the updated one.
 #
-# **Why steepest?** To first order J changes by the scalar product of step and gradient, each one
-# long vector. For u and v it is at least -|u| |v|, and just that if u points against v
-# (Cauchy-Schwarz). So no other step of this length lowers J more.
+# **Why steepest?** To first order J changes by the scalar product of step u and gradient v, as
+# vectors: at least -|u| |v|, and just that if u points against v (Cauchy-Schwarz). So to first
+# order, no step of this length lowers J more.
 #
 # **Dead units.** In the example, the squares of all slopes now sum to 40.27; 13.34 of that was
 # there in round one. With alpha = 0.01, J should fall from 1.088 by 0.403 to 0.685. It falls to
@@ -931,12 +931,12 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # db1 are 0; its row of A1 is 0, so its column of dW2 is 0 too. In this network no further step
 # moves it. Above another hidden layer it might come back, since its inputs could change.
 #
-# **Why batches will do.** A run shuffles its images once. Over all shuffles that it could draw,
-# each image is in a batch with the same probability, and so the gradient of the batch is on average
-# that of all: it is off by chance, but not to one side (it is **unbiased**). The variance of a mean
-# of m independent terms is 1/m of the variance of one, so the error falls like 1 / sqrt(m). Before
-# training, with seed 0, the gradient of 64 images is off by 85% of its length, that of 1,024 by
-# 21%. That is 16 times the work for a quarter of the error; 16 rough steps lead further. But
+# **Why batches will do.** A run shuffles its images once. At given parameters, over all shuffles,
+# each image is equally likely in a given batch, and so the batch's gradient is on average that of
+# all: it is off by chance, but not to one side (it is **unbiased**). The variance of a mean of m
+# independent terms is 1/m of the variance of one, so the error falls like 1 / sqrt(m). Before
+# training, with seed 0, the gradient of 64 images is off by 85% of the true length, that of 1,024
+# by 21%. That is 16 times the work for a quarter of the error; 16 rough steps lead further. But
 # batches must be random: after thousands of one digit, the others are unlearnt.
 #
 # **How large at the start?** Take one unit with n inputs x and bias 0, and write z for the sum of
@@ -950,13 +950,13 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # about 0 as their weights are. ReLU makes half of the squares 0, and the mean of x^2 is half that
 # of r^2. So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
 # v = 2 / n it stays the same (He et al., 2015); with half that v, 1 / 2^10 of it is left after ten
-# layers. On the way back, the factor for the error signal's mean square is v / 2 times the number
-# of units above, which is the same where layers are equally wide. In deep networks both may fade or
-# blow up: the **vanishing** or **exploding gradient**. In ours, with two layers, it matters less.
+# layers. On the way back, the error signal's mean square is multiplied by v / 2 times the width of
+# the layer above: the same if layers are equally wide. In deep networks both may fade or blow up:
+# the **vanishing** or **exploding gradient**. In ours, with two layers, it matters less.
 #
 # **How large a step?** Along a direction in which J is q w^2, a step multiplies w by 1 - 2 q alpha,
 # as in exercise 6. So the direction with the largest q limits alpha, and the others must wait. Each
-# batch is a little off too, so with a constant alpha the parameters end up wandering about. With a
+# batch is off too, so with a constant alpha the parameters end up wandering about. With a
 # **learning-rate schedule** they settle: alpha falls in a straight line from half-way on.
 
 # %%
@@ -1020,9 +1020,9 @@ def train(params, X, y, X_val, y_val, epochs, batch_size, learning_rate, rng):
 """
 ### The whole program again
 
-This is round one's program with a hidden layer. Lines marked `# new` are new, and `# changed` says
-what else has changed; the others differ at most by a 2 in the names. It computes the same weights
-as the functions above. Only at its end it reads the test images.
+This is round one's program with a hidden layer. Lines marked `# new` are new, those marked `#
+changed` differ; the others do so at most by a 2 in the names. It computes the same weights as the
+functions above. Only at its end it reads the test images.
 
 ```python
 import gzip
@@ -1094,8 +1094,8 @@ Another processor or NumPy may round otherwise, and end in another network.
 # its default settings but for what is named, for the seeds 0 to 9. The accuracies are means, on
 # validation images; without a change, the standard deviation is 0.6. A change is compared in pairs
 # of the same seed, which share the images and, with the same h, the start: luck in these is in
-# both, and cancels. Given are the mean of the ten differences, and its standard error, their
-# standard deviation divided by sqrt(10). Below twice that, it may be chance.
+# both, and cancels in part. Given are the mean of the ten differences, and its standard error,
+# their standard deviation / sqrt(10). Below twice that, it may be chance.
 #
 #     the change                                      accuracy    difference, in pairs
 #     none                                            93.8%
@@ -1108,14 +1108,14 @@ Another processor or NumPy may round otherwise, and end in another network.
 #     pixels in 0..255                                11%         all units are dead
 #
 # Why not pixels in 0..255? W1 (255 x) is V x with V = 255 W1: weights 255 times too large. And by
-# the chain rule dJ/dW1 = 255 dJ/dV, so that a step moves V by 255^2 alpha dJ/dV.
+# the chain rule dJ/dW1 = 255 dJ/dV, so that steps of V are 255^2 times as long.
 #
-# How well a network does on images that it was not trained on is called **generalisation**. It
-# nearly always does better on those that it was trained on, on average 95.4%. Such a gap is normal.
-# The harm begins where the validation loss climbs. Measured with 30 hidden units and alpha = 0.4,
-# it is lowest, 0.13, after about nine epochs, and ends at 0.15, while the loss on training images
-# ends at 0.02. It learns them by heart and is too sure, though accuracy holds: **overfitting**.
-# **Underfitting** is a loss that stays high in training too: a small model, or few epochs.
+# How well a network does on images that it was not trained on is called **generalisation**. It is
+# nearly always better on its training images: on average 95.4%. Such a gap is normal. The harm
+# begins where the validation loss climbs. Measured with 30 hidden units and alpha = 0.4, it is
+# lowest, 0.13, after about nine epochs, and ends at 0.15, while the training loss ends at 0.02. The
+# network learns images by heart and is too sure, though accuracy holds: **overfitting**.
+# **Underfitting** is a high loss in training too: too small a model, or too few epochs.
 #
 # Means against overfitting are called **regularisation**. **Early stopping** keeps the parameters
 # of the epoch with the lowest validation loss. **Data augmentation** adds moved copies of the
@@ -1207,7 +1207,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #       check_gradient() is False   a wrong gradient, or a wrong J
 #       check_gradient() is True    a wrong step? Compare the fall of J that is predicted, as in
 #                                   chapter 4, with the one that comes
-#     an error with "broadcast"     a sum without keepdims; argmax along the wrong axis
+#     an error with "shape"         a sum without keepdims; argmax along the wrong axis
 #
 # A program that never changes its biases, say, reads 93.6%: nothing to see. But in our example,
 # with alpha = 0.001, a fall by 0.0403 is predicted, and 0.0378 comes instead of 0.0400.
@@ -1258,9 +1258,9 @@ def confusion_matrix(predictions, y, n_classes=10):
 # **A single sigmoid output**, with L = -Y log a - (1 - Y) log (1 - a), is softmax for two classes
 # (exercise 3), and dZ = (-Y / A + (1 - Y) / (1 - A)) A (1 - A) = A - Y again.
 #
-# **Any depth.** Let A(0) = X, and for the layers l = 1, 2, ... let Z(l) = W(l) A(l-1) + b(l) and,
-# but for the last, A(l) = g(Z(l)), with any function g that works entry by entry, and its slope g';
-# for ReLU, g'(Z) is Z > 0. The last dZ is A - Y. Steps 3 and 4 make line one, step 5 line two:
+# **Any depth.** Let A(0) = X, and for the layers l = 1, 2, ... let Z(l) = W(l) A(l-1) + b(l) and
+# A(l) = g(Z(l)), with any function g that works entry by entry, and its slope g'; for ReLU, g'(Z)
+# is Z > 0. The last A is softmax, its dZ A - Y. Steps 3 and 4 make line one, step 2 line two:
 #
 #     dZ(l) = (W(l+1)^T dZ(l+1)) * g'(Z(l))
 #     dW(l) = 1/m dZ(l) A(l-1)^T                db(l) = 1/m (row sums of dZ(l))
@@ -1292,16 +1292,16 @@ def confusion_matrix(predictions, y, n_classes=10):
 # 4. What other classes get is wasted: a_8 = 1 - a_3. The mean L is -0.7 log a_3 - 0.3 log
 #    (1 - a_3). Its slope -0.7 / a_3 + 0.3 / (1 - a_3) grows with a_3, and is 0 where a_3 = 0.7:
 #    there L is smallest. The best one can say is how often each is true.
-# 5. Nothing: the sum has each term twice, and 1/m becomes 1/(2m). A sum of all L would double, and
+# 5. The same: the sum has each term twice, and 1/m becomes 1/(2m). A sum of all L would double, and
 #    so would the gradient: the step would grow with the batch.
 # 6. dJ/dw = 2 w, so w becomes (1 - 2 alpha) w. It shrinks if -1 < 1 - 2 alpha < 1, which is
 #    0 < alpha < 1, and is 0 after one step if alpha = 0.5. With alpha above 1 it grows.
 # 7. z2_k = sum_j W2[k, j] ReLU(sum_p W1[j, p] x_p + b1[j]) + b2[k]. The sum over j has the same
 #    terms in another order. Ten units can stand in 10! = 3,628,800 orders, and all these networks
 #    have the same J. J is **convex** if J of a mean of parameters is at most the mean of their Js.
-#    So this is not: the mean of all these networks has equal units, which are worse (63%, says
-#    chapter 8). J of round one is, since log (sum exp) is, and scores are linear in W and b. A
-#    convex J has slopes of 0 only where it is lowest.
+#    So this is not: once trained, the mean of all has equal units, the work of one, and so a larger
+#    J. J of round one is, since log (sum exp) is, and scores are linear in W and b. A convex J has
+#    slopes of 0 only where it is lowest.
 # 8. Z1: 1, -2, 1. A1: 1, 0, 1, the inputs of exercise 2. Units 0 and 2 are on. Z2 and A2 are the z
 #    and a of exercise 2.
 # 9. dZ2: 0.2689 - 1 = -0.7311 and 0.7311. dZ1: unit 0 gets 1 * (-0.7311) + 2 * 0.7311 = 0.7311,
@@ -1321,7 +1321,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 # - 2: Why exp? Why minus the maximum, and why the maximum of each sample?
 # - 3: Why a loss, and not accuracy? Why the logarithm? Why is it computed from the scores?
 # - 4: Why has dZ no 1/m, and dW one? Why is X turned? Why does J fall, and when not?
-# - 5: Why a hidden layer? Why ReLU in it? Why may its weights not start at 0, or equal?
+# - 5: Why a hidden layer? Why ReLU in it? Why may W1 not start at 0, nor units equal?
 # - 6: Why are paths added? Why is W2 turned? Why does no error signal pass a unit that is off, and
 #   when is it dead? What must be kept, and why? What can the gradient check not find?
 # - 7: Why all gradients before any step? Why 64 images, in random order? Why sqrt(2 / n)?

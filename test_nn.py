@@ -1902,7 +1902,7 @@ the mean is 92.1%, the standard deviation 0.5 :: spread(lambda k: linear(k)[9]) 
 93.8% with 10 hidden units and 96.7% with 30: :: share(), 10, share(hidden=30), 30 :: 0.8
 with standard deviations of 0.4, 0.6 and 0.3 :: nan, spread(lambda k: 100 * train(k).history[-1,
     1])[1], nan :: 0.3
-off by 85% of its length, that of 1,024 by 21% :: nan, nan, nan :: 0   none 93.8% :: share() :: 0.8
+off by 85% of the true length, that of 1,024 by 21% :: nan, nan, nan :: 0   none 93.8% :: share() :: 0.8
 30 hidden units 96.7% 2.97 +- 0.17 :: 30, gain(hidden=30), nan :: 0.9
 alpha constant 93.2% -0.55 +- 0.14 :: gain(falls=False), nan :: 0.9
 60 epochs 93.7% -0.07 +- 0.05 :: 60, gain(epochs=60), nan :: 0.5
@@ -1912,7 +1912,7 @@ pixels in 0..255 11% :: nan, share(change="X, X_val = 255 * X, 255 * X_val") :: 
 95.4%. Such a gap :: mean(lambda run: 100 * run.on_training[1]) :: 0.8
 0.13, after about nine epochs, and ends at 0.15 :: mean(lambda run: [run.history[:, 0].min(),
     run.history[-1, 0]], hidden=30, rate=0.4) :: 0.03
-training images ends at 0.02 :: mean(lambda run: run.on_training[0], hidden=30, rate=0.4) :: 0.03
+training loss ends at 0.02 :: mean(lambda run: run.on_training[0], hidden=30, rate=0.4) :: 0.03
 It prints 0.9282 after the last epoch :: train(0).history[-1, 1] :: 0.004
 "test accuracy 0.9438" :: on_test(train(0)) / 100 :: 0.004
 94.2% of the test images are read, with a standard deviation of 0.3 :: spread(lambda k:
