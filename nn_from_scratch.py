@@ -293,11 +293,11 @@ def accuracy(predictions, y):
 # Accuracy will not do. Nudge one weight a little, and most likely not a single prediction changes,
 # so accuracy does not say which way is better. The probabilities do change.
 #
-# Each sample's true class gets some probability; we call that class t, and so write a_t. Take the
-# samples as independent. Then the probability of all m true labels together is the product of their
-# a_t, called the **likelihood**, and good parameters make it large (**maximum likelihood**). The
-# logarithm of a product is a sum; times -1, good parameters make it small: the **negative
-# log-likelihood**. Its terms, and their mean, are our **loss**:
+# Each sample's true class gets some probability; we call that class t, and so write a_t. If samples
+# are independent, the probability of all m true labels together is the product of their a_t, called
+# the **likelihood**, and good parameters make it large (**maximum likelihood**). The logarithm
+# keeps the order, and makes a sum of the product, which rounds to 0; times -1, good parameters make
+# it small: the **negative log-likelihood**. It is our **loss**, as terms and as mean:
 #
 #     L = -log a_t        of one sample
 #     J = 1/m (sum of L over the m samples)        the mean, which does not grow with m
@@ -512,11 +512,11 @@ def cross_entropy(Z, Y):
 #
 # **The goal: a model that can do what ten weighted votes cannot.**
 #
-# In round one a pixel's vote does not depend on the others. Such a model cannot learn to say yes to
-# "one of these two pixels, but not both": **XOR** is not **linearly separable**. Let x_0 and x_1 be
-# 1 for ink, else 0. The difference of two scores decides, a weighted sum: yes where w_0 x_0 + w_1
-# x_1 + b > 0. No ink gives a no, so b <= 0. One pixel gives a yes: w_0 + b > 0 and w_1 + b > 0. Add
-# them: w_0 + w_1 + 2 b > 0. Subtract b <= 0: w_0 + w_1 + b > 0, a yes to both.
+# In round one no pixel's vote depends on another. Such a model cannot say yes to "one of two
+# pixels, but not both": **XOR** is not **linearly separable**, no line parts yes from no. Let x_0
+# and x_1 be 1 for ink, else 0. The difference of two scores, a weighted sum, decides: yes where w_0
+# x_0 + w_1 x_1 + b > 0. No ink gives a no, so b <= 0. One pixel gives a yes: w_0 + b > 0 and
+# w_1 + b > 0. Add them: w_0 + w_1 + 2 b > 0. Subtract b <= 0: w_0 + w_1 + b > 0, a yes to both.
 #
 # A **hidden layer** does it. It computes h numbers from the pixels, and these vote. Each comes from
 # a **unit**, or neuron: a weighted sum, sent through **ReLU**, the **rectified linear unit**:
@@ -530,8 +530,8 @@ def cross_entropy(Z, Y):
 # for sigmoids Cybenko, 1989): units add bends. How many, and if training finds them, is left open.
 #
 # **Why ReLU?** Two layers with nothing between them are one layer in disguise:
-# W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2). Something **non-linear** must come between, called
-# the **activation function**. ReLU is a line with one bend. Chapter 9 has smoother ones.
+# W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2). Something **non-linear** must come between, the
+# **activation function**. ReLU is a line with one bend, which the bias moves. Others: chapter 9.
 #
 # **The names.** All that round one computed is still right. It now stands above the hidden layer,
 # and gets a 2; what the hidden layer puts out, A1, is what round one had for its X.
@@ -908,9 +908,8 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # **All gradients first, then the step.** All slopes belong to the parameters with which the forward
 # pass ran. So step 3 of chapter 6 needs the W2 of before, not the updated one.
 #
-# **Why steepest?** To first order J changes by the scalar product of step u and gradient v, as
-# vectors: at least -|u| |v|, and just that if u points against v (Cauchy-Schwarz). So to first
-# order, no step of this length lowers J more.
+# **Why steepest?** To first order J changes by the scalar product of step u and gradient v. Of all
+# steps of one length, it is lowest, -|u| |v|, for the u that points against v (Cauchy-Schwarz).
 #
 # **Dead units.** In the example, the squares of all slopes now sum to 40.27; 13.34 of that was
 # there in round one. With alpha = 0.01, J should fall from 1.088 by 0.403 to 0.685. It falls to
@@ -954,10 +953,10 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # the layer above: the same if layers are equally wide. In deep networks both may fade or blow up:
 # the **vanishing** or **exploding gradient**. In ours, with two layers, it matters less.
 #
-# **How large a step?** Along a direction in which J is q w^2, a step multiplies w by 1 - 2 q alpha,
-# as in exercise 6. So the direction with the largest q limits alpha, and the others must wait. Each
-# batch is off too, so with a constant alpha the parameters end up wandering about. With a
-# **learning-rate schedule** they settle: alpha falls in a straight line from half-way on.
+# **How large a step?** Where J is q w^2 in a direction (its **curvature** is 2 q), a step
+# multiplies w by 1 - 2 q alpha, as in exercise 6. So the direction with the largest q limits alpha,
+# and the others must wait. Each batch is off too, so with a constant alpha the parameters end up
+# wandering. With a **learning-rate schedule** they settle: alpha falls linearly from half-way on.
 
 # %%
 import time
@@ -1120,8 +1119,9 @@ Another processor or NumPy may round otherwise, and end in another network.
 # Means against overfitting are called **regularisation**. **Early stopping** keeps the parameters
 # of the epoch with the lowest validation loss. **Data augmentation** adds moved copies of the
 # images, which makes it harder to learn them by heart. **Weight decay** (L2 regularisation) adds
-# the squares of the weights to the loss, so that weights which do not lower it shrink. **Dropout**
-# switches off random units in each step of training, so that none can rely on another.
+# the squares of the weights to the loss, so that weights which do not lower it shrink, and answers
+# change less from one image to the next. **Dropout** switches off random units in each step of
+# training, so that none can rely on another; in use, all are on.
 #
 # **Hyperparameters** are what you choose: h, the number of epochs, the batch size, alpha. Ours, but
 # for h, were chosen by validation accuracy, over 20 seeds. The seed was not: by validation, 0 is
@@ -1273,7 +1273,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 # in chapter 6: **automatic differentiation**, in its **reverse mode**. Beside ours:
 # CrossEntropyLoss takes scores and labels as digits, and is our cross_entropy, softmax and mean
 # included. So Z2.grad, kept after Z2.retain_grad(), is (A2 - Y) / m, while our dZ2 has no 1/m;
-# W2.grad is dW2. nn.Linear keeps its weight as (h, 784), like our W1, but wants samples in rows.
+# W2.grad is dW2. nn.Linear keeps its weight as (h, 784), like our W1. Both want samples in rows.
 # Gradients add up in .grad until optimizer.zero_grad() clears them; optimizer.step() updates.
 #
 # ### Exercises

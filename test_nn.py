@@ -774,7 +774,7 @@ dL/dz_i = -Y_i + a_i (Y_0 + ... + Y_9) = a_i - Y_i :: -t + a * t.sum() == a - t 
 dL/da1_j = sum_k W2[k, j] dz2_k = (W2^T dz2)_j   Z(l) = W(l) A(l-1) + b(l) and :: Z2 == W2 @ A1 + b2
 (J(w + step) - J(w - step)) / (2 step)   db(l) = 1/m (row sums of dZ(l)) :: db1 == 1 / 5 * rows(dZ1)
 off by about step J'' / 2   0.0378 comes instead of 0.0400 :: fall(0.001, biases=False), fall(0.001)
-W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2)   J is q w^2, a step multiplies w by 1 - 2 q alpha
+W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2)   J is q w^2 in a direction (its **curvature** is 2 q)   a step multiplies w by 1 - 2 q alpha
 = v (sum of the x_p^2) = n v (mean of x^2 over   dZ2 = (W3^T dZ3) * (Z2 > 0), dW2 = 1/m dZ2 A1^T;
 a = 1 / (1 + exp(-z)). Its slope :: sigmoid(z) == 1 / (1 + exp(-z))   layer (h, 784), (h, 1) Z1, A1
 exp(-z) / (1 + exp(-z))^2 = a (1 - a)   each of the 7,960 parameters :: 10 * 784 + 10 + 10 * 10 + 10
