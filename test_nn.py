@@ -43,12 +43,11 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 import nn_from_scratch as nn
 
-# A warning is an error: NumPy warns, for example, when an imaginary part is dropped.
+# A warning is an error: NumPy warns, for example, where an imaginary part (see 1.1) is lost.
 pytestmark = pytest.mark.filterwarnings("error")
 HERE = Path(__file__).resolve().parent
 SCRIPT = Path(nn.__file__).read_text(encoding="utf-8")
 README = (HERE / "README.md").read_text(encoding="utf-8")
-OWN_TEXT = Path(__file__).read_text(encoding="utf-8")
 FUNCTIONS = [node for node in ast.parse(SCRIPT).body if isinstance(node, ast.FunctionDef)]
 
 
@@ -92,7 +91,7 @@ def complex_step(f, x, d):
 
 # How far each is from the true slope, the central difference also in float32.
 ERRORS = [
-    # d    central difference  in float32  complex step
+    # d   central  in float32  complex step
     (1e-1, 1.5e-4, 1.5e-4, 1.5e-4),
     (1e-3, 1.5e-8, 7.7e-6, 1.5e-8),
     (1e-5, 1.0e-11, 3.9e-3, 1.5e-12),
@@ -101,12 +100,12 @@ ERRORS = [
     (1e-30, 7.3e-1, 7.3e-1, 0),
 ]
 
-# At d = 0.1 all are off by 0.1^2 f'''(1) / 6 in size, where f'''(1) = -0.0909. That falls with d^2.
-# The complex step subtracts nothing, so its error falls until only rounding is left. The central
-# difference turns back: it subtracts two numbers that agree in more and more of their 16 digits,
-# and divides their rounding errors by less and less. In the end x + d is x, the difference is 0,
-# and the error is the whole slope. Its best d is near 1e-5. In float32, with 7 digits, nothing
-# in the table is better than 7e-6.
+# At d = 0.1 all are off by about 0.1^2 f'''(1) / 6, where f'''(1) = -0.0909. That falls with d^2.
+# The complex step subtracts nothing, and NumPy keeps the imaginary part apart from x, however small
+# it is: only rounding is left. The central difference turns back: it subtracts two numbers that
+# agree in more and more of their 16 digits, and divides their rounding errors by less and less. In
+# the end x + d is x, the difference is 0, and the error is the whole slope. Its best d is near
+# 1e-5. In float32, with 7 digits, no error in the table is below 7e-6.
 
 
 @pytest.mark.parametrize("d, central, central_in_float32, by_complex_step", ERRORS)
@@ -128,9 +127,9 @@ def test_one_slope_measured_in_three_ways(d, central, central_in_float32, by_com
 # So the complex step is the better referee, and the central difference the more familiar one, which
 # the script uses. Here we use both: a mistake in one way of measuring is found by the other. What
 # breaks the complex step is all that is not analytic, such as abs(), which loses the imaginary
-# part. ReLU is not analytic either, but its two halves are, and NumPy's max and > compare real
-# parts first, so the right half is taken unless Z1 is exactly 0. The maximum that is subtracted
-# from the scores does no harm: whatever one subtracts from all of them, the loss stays the same.
+# part. ReLU is not analytic either, but its two halves are, and NumPy's maximum compares real parts
+# first, so the right half is taken unless Z1 is exactly 0. Subtracting the largest score does no
+# harm: the loss stays the same.
 #
 # 1.2 The network to measure, and its corners
 #
@@ -139,8 +138,8 @@ def test_one_slope_measured_in_three_ways(d, central, central_in_float32, by_com
 # moves it by d itself, so no Z1 may be as close to 0 as that (twice that, to be safe). Two more
 # things make a good network to measure. Each hidden unit must be on (Z1 > 0) for some samples and
 # off for others: a unit that is always off has gradient 0, which hides most mistakes, and one that
-# is always on hides those in the gate, Z1 > 0. And b1 must not be 0, or a gate taken from W1 X
-# instead of Z1 would pass. Where `problem` refuses a network of your own, try another seed.
+# is always on hides a gate that never closes. And b1 must not be 0, or a gate taken from W1 X
+# instead of Z1 would pass. Where `problem` refuses a network of other sizes, try another seed.
 
 STEP = 1e-5  # as in measure_gradient; from the table in 1.1
 
@@ -181,13 +180,13 @@ def complex_gradient(loss, arrays):
 #
 # We call an array of the gradient right if the largest error of its entries, divided by its largest
 # measured slope, is at most a tolerance. (Why not entry by entry? A slope near 0 is the sum of
-# terms that nearly cancel, and keeps the rounding errors of all of them: its error, divided by it,
-# looks large even if it is right.) A tolerance has to be ten to thirty times what the measurement
-# itself gets wrong, since other processors round otherwise, and no more. The complex step only has
-# rounding errors: on the network of 1.4 they are 9e-16 at most. We ask for 1e-14. The central
-# difference divides the rounding of the loss, 1e-16 times 2.6, by the step: that is 3e-11. The
-# largest slopes are 0.1 to 0.3, so it is off by up to 3e-10. We ask for 1e-8. Loosening a tolerance
-# until a check passes is how wrong gradients get through.
+# terms that nearly cancel, and keeps the rounding errors of all of them: its relative error looks
+# large even if it is right.) A tolerance has to be ten to thirty times the error of the
+# measurement, since other processors round otherwise, and not more. The complex step only has
+# rounding errors: on the network of 1.4 they are 9e-16 at most. We ask for 1e-14. For the central
+# difference, the loss is 2.6, and is rounded by 1e-16 times that. Divided by the step, this is
+# 3e-11; divided by the largest slopes, 0.1 to 0.3, it is up to 3e-10. We ask for 1e-8. Loosening a
+# tolerance until a check passes is how wrong gradients get through.
 
 COMPLEX_STEP = 1e-14
 DIFFERENCE = 1e-8
@@ -253,10 +252,10 @@ def test_at_the_corner_the_gate_is_closed():
 #
 # Now the third step of the recipe. By hand: write dZ2 = Y - A2 in backward_prop, run the check, see
 # it fail, mend the line. Here wrong_backward_prop (below) does it with each wrong line of the table
-# in chapter 8. Just the gradients that are computed from it must be found wrong, by both methods.
+# in chapter 8. Exactly the gradients computed from that line must be found wrong, by both methods.
 
 SPOILT_BY = {
-    "m": {name for name in NAMES if re.search(rf"^    {name} = .*/ m\b", SCRIPT, re.MULTILINE)},
+    "m": set(NAMES),
     "dZ2": set(NAMES),
     "dW2": {"dW2"},
     "db2": {"db2"},
@@ -277,8 +276,8 @@ def test_wrong_lines_fail(measured_problem, line):
         assert wrong_gradients(grads, measured, tolerance) == SPOILT_BY[line.split(" = ")[0]]
 
 
-# Such mistakes are in all entries. The next ones are in one entry or one column; the last is three
-# times the tolerance, and at four times that tolerance it would pass.
+# Such mistakes are in all entries. The next ones are in one entry or one column. The last is three
+# times the tolerance: loosen that fourfold, and this test fails.
 
 
 def test_small_mistakes_fail(measured_problem):
@@ -298,8 +297,8 @@ def test_small_mistakes_fail(measured_problem):
 # 1.6 The check that the script gives its readers
 #
 # gradient_errors must not be fooled by float32 or by nan; check_gradient, which prints its errors
-# for a small network, must say no to each wrong line, to nan, and to a mistake of 3e-8, which here
-# is not divided by anything. (The functions that change the script's lines stand below.)
+# for a small network, must say no to each wrong line, to nan, and to an absolute error of 3e-8.
+# (The functions that change the script's lines stand below.)
 
 
 def test_gradient_errors_cannot_be_fooled(monkeypatch):
@@ -761,7 +760,7 @@ L = log (sum_k exp(z_k)) - z_t. Take :: -log(a[y]) == log(exp(z).sum()) - z[y]  
 dL/dz_i = a_i - Y_i It   da_i/dz_i = (exp(z_i) total - exp(z_i) exp(z_i)) / total^2 = a_i - a_i a_i
 sample (784, m) W1, b1   Z1 = W1 X + b1 dW1 = 1/m dZ1 X^T db1 = 1/m (row sums of dZ1) A1 = ReLU(Z1)
 dL/dW[k, p] = dz_k x_p   Image 0 is 0, 1, 2, 3: column 0 of :: 0, np.arange(12).reshape(3, 4)[0], 0
-dL/db[k] = dz_k   (784, m) ---------> (h, m) --------> (h, m) ----------> (10, m) ---------> (10, m)
+dL/db[k] = dz_k   moves by about -alpha (dJ/dw)^2   (784, m) ---------> (h, m) --------> (h, m) ----------> (10, m) ---------> (10, m)
 dW[k, p] = 1/m (sum_s dZ[k, s] X[p, s])   Units 0 and 2 are on :: np.flatnonzero(third.Z1[:, 2] > 0)
 db[k] = 1/m (sum_s dZ[k, s]) :: db2[1, 0] == 1 / 5 * dZ2[1].sum()   > Z2[1, 0] = 8 :: 1, 0, Z2[1, 0]
 W := W - alpha dW and b := b - alpha db   $X$ is $784 \times m$, $W_1$ is $h \times 784$ :: 784, 784
@@ -793,7 +792,7 @@ of dZ1 is divided by c, and with it row j of dW1 and db1   by this weight is abo
 column j of dW2 is multiplied by c   dW2 get + 0.001 * W1 and + 0.001 * W2 :: 2 * 0.0005, 2 * 0.0005
 with half that v, 1 / 2^10 of it is left after ten layers   ahead by 1 is e = 2.718 times :: 1, np.e
 Z1: 1, -2, 1. A1: 1, 0, 1, the :: third.Z1[:, 2], third.A1[:, 2]
-w becomes (1 - 2 alpha) w   55,000 is an **epoch**: 860 steps :: 55000, -(-55000 // 64)
+w becomes (1 - 2 alpha) w   55,000 is an **epoch**: 860 steps, one of them with the last 24 :: 55000, -(-55000 // 64), 55000 % 64
 The slope of 0.0005 w^2 is 0.001 w   A1 = ReLU(Z1) dZ1 = (dZ2 W2^T) * (Z1 > 0) Z2 = A1 W2 + b2
 2 ReLU(x_0 + x_1) - 4 ReLU(x_0 + x_1 - 1) - 1   so dW = 1/m dZ X^T :: dW2 == 1 / 5 * dZ2 @ A1.T
 so db = 1/m (row sums of dZ) :: db2 == 1 / 5 * rows(dZ2)   dZ2[0, 0] = 0.8808 <-- :: 0, 0, dZ2[0, 0]
@@ -1148,6 +1147,15 @@ def test_a_digit_is_laid_out_as_mnists_are(strokes):
         assert 2 < image.sum() / (way * 20 / 9) < 4.5
 
 
+def test_strokes_and_heavy_feet():
+    """A stroke is as wide at the edge as elsewhere; a digit that is moved does not wrap around."""
+    bar = np.ones((20, 80))
+    assert nn.stroke_width(bar) == pytest.approx(nn.stroke_width(np.pad(bar, 5)), rel=0.4)
+    ink = np.zeros((200, 100))
+    ink[:, 48:52] = ink[190:] = 1
+    assert np.ptp(np.nonzero(nn.as_mnist(ink).reshape(28, 28))[0]) + 1 == 20
+
+
 INK = ink_of(FIVE)
 DOWN, ACROSS = np.indices(INK.shape)
 GRAIN = np.random.default_rng(0).normal(0, 4, INK.shape)
@@ -1191,14 +1199,19 @@ def test_a_digit_that_touches_the_edge_is_read(tmp_path):
 def test_what_is_no_single_digit_is_refused(tmp_path):
     path = tmp_path / "own.png"
     for image in (
-        picture(0 * INK, 235 + GRAIN),  # an empty sheet
+        picture(0 * INK, 180 + 2.5 * GRAIN),  # an empty sheet
         picture(np.hstack([INK, ink_of(SEVEN)])),
     ):
         image.save(path)
         with pytest.raises(nn.UserError, match="own.png"):
             nn.read_picture(path)
-    whole = path.read_bytes()
-    for content in (whole[:40], whole.replace(b"IEND", b"\0" * 4)):  # cut, damaged
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (400, 400), np.uint8)).save(path)
+    whole, middle = path.read_bytes(), path.read_bytes().rindex(b"IDAT")
+    for content in (  # cut, and two kinds of damage
+        whole[:40],
+        whole[:8] + b"\0\0\0\1" + whole[12:],
+        whole[:middle] + b"\0\0\0\0" + whole[middle + 4 :],
+    ):
         path.write_bytes(content)
         with pytest.raises(nn.UserError, match="own.png"):
             nn.read_picture(path)
@@ -1463,9 +1476,9 @@ def test_a_run_on_drawn_digits_and_windows(small, tmp_path, by_default):
 
 
 @pytest.mark.parametrize("flags", [
-    "--hidden 0", "--epochs 0", "--seed -1", "--learning-rate nan", "--learning-rate inf",
-    "--figure no/page.png", "--figure page.xyz", "--figure folder.png", "--read text.png",
-    "--draw", "--draw --no-show",
+    "--hidden 0", "--epochs 0", "--batch-size 0", "--seed -1", "--learning-rate nan",
+    "--learning-rate inf", "--figure no/page.png", "--figure page.xyz", "--figure folder.png",
+    "--read text.png", "--draw", "--draw --no-show",
 ])  # fmt: skip
 @pytest.mark.parametrize("on_screen", [False, True])
 def test_what_can_be_known_before_the_work_is_said_before_it(small, tmp_path, flags, on_screen):
@@ -1621,7 +1634,8 @@ def test_confusion_matrix(pages):
     rows = sorted(range(10), key=lambda k: -labelled(ax.yaxis)[str(k)])
     across = sorted(range(10), key=lambda k: labelled(ax.xaxis)[str(k)])
     mistakes = (counts - np.diag(counts.diagonal()))[rows][:, across]
-    assert alike(seen, mistakes) > 0.9 and np.ptp(seen[mistakes == 0]) < 0.02 and np.ptp(seen) > 0.1
+    assert alike(seen, mistakes) > 0.9 and np.ptp(seen[mistakes == 0]) < 0.02
+    assert np.ptp(seen) > 0.1 and seen.max() < 0.6  # what is written can be read
 
 
 def test_weights(pages):
@@ -1699,10 +1713,11 @@ def test_the_flags_and_commands_of_the_readme(tmp_path, monkeypatch):
     assert pairs == {"--hidden 300 --learning-rate 0.4"}
     assert len(re.findall(r"venv (\S+)(?: && \. |\n)\1[/\\](?:bin/|Scripts\\)act", README)) == 3
     assert len(re.findall(r"-m pip install -r requirements\.txt\b", README)) == 3
-    assert set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", README)) <= set(re.findall(r"\w+", OWN_TEXT))
-    assert (
-        re.findall(r"Python (3\.\d+)", README) == ["3.8"] and "CERTIFICATE_VERIFY_FAILED" in README
-    )
+    words = {"OPENBLAS_NUM_THREADS", "MNIST_DIR", "CERTIFICATE_VERIFY_FAILED"}
+    assert set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", README)) == words
+    assert re.findall(r"Python (3\.\d+)", README) == ["3.8"]
+    assert set(re.findall(r"python\d?-[a-z]+", README + SCRIPT)) == {"python3-tk"}
+    assert re.findall(r"(?:-d|--find-links)\s+(\w+)", README) == ["wheels"] * 2
     for line in ('requires-python = ">=3.8"', 'dependencies = ["numpy>=1.18", "matplotlib>=3.5"]'):
         assert f"\n# {line}\n" in SCRIPT  # for `uv run`
 
