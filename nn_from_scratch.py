@@ -455,8 +455,8 @@ def cross_entropy(Z, Y):
 #
 # With 0.1 the prediction leads from 1.0878 to below 0, where J cannot be: slopes promise nothing
 # about long steps. A step needs the slopes of J, not its value, which the program never computes.
-# Descent rests at points of slopes 0. Here J is **convex** (answer 7), and lowest there. In round
-# two one may be a **local minimum**, lowest nearby, or a **saddle point**, as 0 is for u^2 - v^2.
+# Descent rests where all slopes are 0. Here J is **convex** (answer 7), and lowest there. In round
+# two that may be a **local minimum**, lowest nearby, or a **saddle point**, like 0 for u^2 - v^2.
 #
 # The program takes 64 images, a **mini-batch**, makes a step, takes the next 64, and so on. A pass
 # over all 55,000 is an **epoch**: 860 steps, one of them with the last 24. Chapter 7 says why the
@@ -1299,9 +1299,9 @@ def confusion_matrix(predictions, y, n_classes=10):
 # 7. z2_k = sum_j W2[k, j] ReLU(sum_p W1[j, p] x_p + b1[j]) + b2[k]. The sum over j has the same
 #    terms in another order. Ten units can stand in 10! = 3,628,800 orders, and all these networks
 #    have the same J. J is **convex** if J of a mean of parameters is at most the mean of their Js.
-#    So this is not: once trained, the mean of all has equal units, the work of one, and so a larger
-#    J. J of round one is, since log (sum exp) is, and scores are linear in W and b. A convex J has
-#    slopes of 0 only where it is lowest.
+#    So this is not: the mean of all has equal units, which do the work of one, and, once trained, a
+#    larger J. J of round one is, since log (sum exp) is, and scores are linear in W and b. A convex
+#    J has slopes of 0 only where it is lowest.
 # 8. Z1: 1, -2, 1. A1: 1, 0, 1, the inputs of exercise 2. Units 0 and 2 are on. Z2 and A2 are the z
 #    and a of exercise 2.
 # 9. dZ2: 0.2689 - 1 = -0.7311 and 0.7311. dZ1: unit 0 gets 1 * (-0.7311) + 2 * 0.7311 = 0.7311,
