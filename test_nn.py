@@ -1153,8 +1153,8 @@ def test_strokes_and_heavy_feet():
     """A stroke is as wide at the edge as elsewhere; a digit that is moved does not wrap around."""
     bar = np.ones((20, 80))
     assert nn.stroke_width(bar) == pytest.approx(nn.stroke_width(np.pad(bar, 5)), rel=0.4)
-    ink = np.zeros((200, 100))
-    ink[:, 48:52] = ink[150:] = 1
+    ink = np.zeros((200, 200))
+    ink[:, 95:105] = ink[150:] = 1
     assert np.ptp(np.nonzero(nn.as_mnist(ink).reshape(28, 28))[0]) + 1 == 20
 
 
