@@ -571,7 +571,7 @@ def init_params(n_hidden, rng, n_in=784, n_classes=10):
     """Return W1 (h, n_in), b1 (h, 1), W2 (n_classes, h), b2 (n_classes, 1), all float32.
 
     h is n_hidden. Weights are normal with mean 0 and standard deviation sqrt(2 / number of inputs)
-    (He et al., 2015; chapter 7 says why). Biases are 0.
+    (He et al., 2015; chapter 9 says why). Biases are 0.
     """
     W1 = rng.standard_normal((n_hidden, n_in), dtype=np.float32)
     W1 = W1 * (2 / n_in) ** 0.5
@@ -938,21 +938,6 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # by 21%. That is 16 times the work for a quarter of the error; 16 rough steps lead further. But
 # batches must be random: after thousands of one digit, the others are unlearnt.
 #
-# **How large at the start?** Take one unit with n inputs x and bias 0, and write z for the sum of
-# all w_p x_p. Draw its weights independently, with mean 0 and variance v. Then z^2 is the sum of
-# w_p x_p w_q x_q over all p and q. Over many draws, with the same x, w_p^2 has the mean v, and
-# w_p w_q, for two different weights, the mean 0. So only the squares remain:
-#
-#     mean of z^2 over the draws = v (sum of the x_p^2) = n v (mean of x^2 over the inputs)
-#
-# Let the inputs come out of a hidden layer: x = max(r, 0), with r the sums of that layer, symmetric
-# about 0 as their weights are. ReLU makes half of the squares 0, and the mean of x^2 is half that
-# of r^2. So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
-# v = 2 / n it stays the same (He et al., 2015); with half that v, 1 / 2^10 of it is left after ten
-# layers. On the way back, the error signal's mean square is multiplied by v / 2 times the width of
-# the layer above: the same if layers are equally wide. In deep networks both may fade or blow up:
-# the **vanishing** or **exploding gradient**. In ours, with two layers, it matters less.
-#
 # **How large a step?** Where J is q w^2 in a direction (its **curvature** is 2 q), a step
 # multiplies w by 1 - 2 q alpha, as in exercise 6. So the direction with the largest q limits alpha,
 # and the others must wait. Each batch is off too, so with a constant alpha the parameters end up
@@ -1265,6 +1250,21 @@ def confusion_matrix(predictions, y, n_classes=10):
 #     dZ(l) = (W(l+1)^T dZ(l+1)) * g'(Z(l))
 #     dW(l) = 1/m dZ(l) A(l-1)^T                db(l) = 1/m (row sums of dZ(l))
 #
+# **How large at the start?** Take one unit with n inputs x and bias 0, and write z for the sum of
+# all w_p x_p. Draw its weights independently, with mean 0 and variance v. Then z^2 is the sum of
+# w_p x_p w_q x_q over all p and q. Over many draws, with the same x, w_p^2 has the mean v, and
+# w_p w_q, for two different weights, the mean 0. So only the squares remain:
+#
+#     mean of z^2 over the draws = v (sum of the x_p^2) = n v (mean of x^2 over the inputs)
+#
+# Let the inputs come out of a hidden layer: x = max(r, 0), with r the sums of that layer, symmetric
+# about 0 as their weights are. ReLU makes half of the squares 0, and the mean of x^2 is half that
+# of r^2. So from one layer's sums to the next one's, the mean square is multiplied by n v / 2. With
+# v = 2 / n it stays the same (He et al., 2015); with half that v, 1 / 2^10 of it is left after ten
+# layers. On the way back, the error signal's mean square is multiplied by v / 2 times the width of
+# the layer above: the same if layers are equally wide. In deep networks both may fade or blow up:
+# the **vanishing** or **exploding gradient**. In ours, with two layers, it matters less.
+#
 # **Other symbols.** The partial derivative dL/dw has a round d. Its vector is often written with a
 # nabla, an upside-down delta: nabla_W J is our dW. delta(l) is our dZ(l), and eta our alpha.
 #
@@ -1324,7 +1324,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 # - 5: Why a hidden layer? Why ReLU in it? Why may W1 not start at 0, nor units equal?
 # - 6: Why are paths added? Why is W2 turned? Why does no error signal pass a unit that is off, and
 #   when is it dead? What must be kept, and why? What can the gradient check not find?
-# - 7: Why all gradients before any step? Why 64 images, in random order? Why sqrt(2 / n)?
+# - 7: Why all gradients before any step? Why 64 images, in random order? And 9: Why sqrt(2 / n)?
 # - 8: When is a gap between training and validation harmful? Why do your own digits fail?
 #
 # **Here the lesson ends.** What follows draws, reads your own digits, fetches files and reads the
