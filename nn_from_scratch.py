@@ -211,7 +211,7 @@ def one_hot(y, n_classes=10):
 #
 # W X is (10, m), and b is a single column. NumPy adds it to each of the m columns. That is called
 # **broadcasting**, and it hides mistakes: an array of shape (10,) counts as a row. A column plus it
-# is (10, 10), which W X of ten samples takes without an error. Suspect (10,) for (10, 1).
+# is (10, 10), and can be added to W X of ten samples: no error. Write (10, 1).
 #
 # ### In numbers
 #
@@ -295,15 +295,15 @@ def accuracy(predictions, y):
 #
 # Each sample's true class gets some probability; we call that class t, and so write a_t. If samples
 # are independent, the probability of all m true labels together is the product of their a_t, called
-# the **likelihood**, and good parameters make it large (**maximum likelihood**). The logarithm
-# keeps the order, and makes a sum of the product, which rounds to 0; times -1, good parameters make
-# it small: the **negative log-likelihood**. It is our **loss**, as terms and as mean:
+# the **likelihood**, and good parameters make it large (**maximum likelihood**). The product rounds
+# to 0. The logarithm makes it a sum, and keeps the order; times -1, good parameters make it small:
+# the **negative log-likelihood**. It is our **loss**, as terms and as mean:
 #
 #     L = -log a_t        of one sample
 #     J = 1/m (sum of L over the m samples)        the mean, which does not grow with m
 #
-# Here log is the natural logarithm, ln. For one sample, Y_k is entry k of its one-hot column (y is
-# taken): Y_t is 1, the others are 0. So L is also -(sum_k Y_k log a_k), the **cross-entropy**.
+# Here log is the natural logarithm, ln. For one sample, Y_k is entry k of its one-hot column : Y_t
+# is 1, the others are 0. So L is also -(sum_k Y_k log a_k), the **cross-entropy**.
 #
 #     >>> print(-np.log(np.array([0.9, 0.5, 0.1, 0.01])).round(3))
 #     [0.105 0.693 2.303 4.605]
@@ -455,8 +455,8 @@ def cross_entropy(Z, Y):
 #
 # With 0.1 the prediction leads from 1.0878 to below 0, where J cannot be: slopes promise nothing
 # about long steps. A step needs the slopes of J, not its value, which the program never computes.
-# Descent rests where all slopes are 0. Here J is **convex** (answer 7), and lowest there. In round
-# two that may be a **local minimum**, lowest nearby, or a **saddle point**, like 0 for u^2 - v^2.
+# Descent rests where all slopes are 0. Here J is lowest there, being **convex** (answer 7). In
+# round two that may be a **local minimum**, lowest nearby, or a **saddle point**: u^2 - v^2 at 0.
 #
 # The program takes 64 images, a **mini-batch**, makes a step, takes the next 64, and so on. A pass
 # over all 55,000 is an **epoch**: 860 steps, one of them with the last 24. Chapter 7 says why the
@@ -746,8 +746,8 @@ def predict(params, X):
 #     A2 = softmax(Z2), L = -log a2_t       dZ2 = A2 - Y
 #
 # **What must be kept for the way back?** Look at the right side: X, A1 and A2, besides W2 and Y;
-# where the gate is open, A1 says too. What is kept is called the **cache**. It has a column for
-# each sample, and in large networks it takes most of the memory. forward_prop returns more.
+# the gate is open where A1 > 0. What is kept is called the **cache**. It has a column for each
+# sample, and in large networks it takes most of the memory. forward_prop returns more.
 
 
 # %%
@@ -938,9 +938,9 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 # by 21%. That is 16 times the work for a quarter of the error; 16 rough steps lead further. But
 # batches must be random: after thousands of one digit, the others are unlearnt.
 #
-# **How large a step?** Where J is q w^2 in a direction (its **curvature** is 2 q), a step
-# multiplies w by 1 - 2 q alpha, as in exercise 6. So the direction with the largest q limits alpha,
-# and the others must wait. Each batch is off too, so with a constant alpha the parameters end up
+# **How large a step?** Let J be q w^2, with w the way in one direction (its **curvature** is 2 q):
+# a step multiplies w by 1 - 2 q alpha, as in exercise 6. So the largest q limits alpha, and other
+# directions go slowly. Each batch is off too, so with a constant alpha the parameters end up
 # wandering. With a **learning-rate schedule** they settle: alpha falls linearly from half-way on.
 
 # %%
@@ -1077,9 +1077,9 @@ Another processor or NumPy may round otherwise, and end in another network.
 # A single run says little. So here, and wherever training is **measured**, the program was run with
 # its default settings but for what is named, for the seeds 0 to 9. The accuracies are means, on
 # validation images; without a change, the standard deviation is 0.6. A change is compared in pairs
-# of the same seed, which share the images and, with the same h, the start: luck in these is in
-# both, and cancels in part. Given are the mean of the ten differences, and its standard error,
-# their standard deviation / sqrt(10). Below twice that, it may be chance.
+# of the same seed: both have the same images and, with the same h, the same start. Luck in these
+# cancels in part. Given are the mean of the ten differences, and its standard error, their standard
+# deviation / sqrt(10). Below twice that, it may be chance.
 #
 #     the change                                      accuracy    difference, in pairs
 #     none                                            93.8%
@@ -1091,8 +1091,8 @@ Another processor or NumPy may round otherwise, and end in another network.
 #     all weights at the start times 0.1              93.9%       0.16 +- 0.17
 #     pixels in 0..255                                11%         all units are dead
 #
-# Why not pixels in 0..255? W1 (255 x) is V x with V = 255 W1: weights 255 times too large. And by
-# the chain rule dJ/dW1 = 255 dJ/dV, so that steps of V are 255^2 times as long.
+# Why not pixels in 0..255? W1 (255 x) is V x with V = 255 W1: weights 255 times too large. By the
+# chain rule dJ/dW1 = 255 dJ/dV, and V moves 255 times as far: 255^2 in all.
 #
 # How well a network does on images that it was not trained on is called **generalisation**. It is
 # nearly always better on its training images: on average 95.4%. Such a gap is normal. The harm
@@ -1184,7 +1184,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #       90%, and the loss is 58     validation images not divided by 255, as those of training were
 #       1%, and the loss is 14      labels one off, in one of the sets
 #       11%, one answer for all     dead units: alpha too large; 1/m forgotten; bright images
-#       41 or 63%                   images sorted by digit; units equal, in and out
+#       41%; 63 to 87%              images sorted by digit; units equal, until rounding parts them
 #       82%, but 98% in training    too few images: 500
 #       92%                         no relu, and no gate: two layers are one
 #       90% before training         np.round(A2) == Y counts the zeros of the one-hot labels
@@ -1278,10 +1278,10 @@ def confusion_matrix(predictions, y, n_classes=10):
 #
 # ### Exercises
 #
-# 13. (Code.) Give the network a second hidden layer, as large as the first: W1, b1, then W2, b2,
-#     and W3, b3 for the output. Derive six gradients, and rewrite init_params, forward_prop,
-#     backward_prop and update_params. Nothing else need change: check_gradient() and the program go
-#     on working.
+# 13. (On paper, then code.) Give the network a second hidden layer, as large as the first: W1, b1,
+#     then W2, b2, and W3, b3 for the output. Derive six gradients, and rewrite init_params,
+#     forward_prop, backward_prop and update_params. Nothing else need change: check_gradient() and
+#     the program go on working.
 #
 # ### Answers
 #
@@ -1300,8 +1300,8 @@ def confusion_matrix(predictions, y, n_classes=10):
 #    terms in another order. Ten units can stand in 10! = 3,628,800 orders, and all these networks
 #    have the same J. J is **convex** if J of a mean of parameters is at most the mean of their Js.
 #    So this is not: the mean of all has equal units, which do the work of one, and, once trained, a
-#    larger J. J of round one is, since log (sum exp) is, and scores are linear in W and b. A convex
-#    J has slopes of 0 only where it is lowest.
+#    larger J. J of round one is, since log (sum exp) is (not proved here), and scores are linear in
+#    W and b. A convex J has slopes of 0 only where it is lowest.
 # 8. Z1: 1, -2, 1. A1: 1, 0, 1, the inputs of exercise 2. Units 0 and 2 are on. Z2 and A2 are the z
 #    and a of exercise 2.
 # 9. dZ2: 0.2689 - 1 = -0.7311 and 0.7311. dZ1: unit 0 gets 1 * (-0.7311) + 2 * 0.7311 = 0.7311,

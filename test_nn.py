@@ -773,7 +773,7 @@ dL/dz_i = -Y_i + a_i (Y_0 + ... + Y_9) = a_i - Y_i :: -t + a * t.sum() == a - t 
 dL/da1_j = sum_k W2[k, j] dz2_k = (W2^T dz2)_j   Z(l) = W(l) A(l-1) + b(l) and :: Z2 == W2 @ A1 + b2
 (J(w + step) - J(w - step)) / (2 step)   db(l) = 1/m (row sums of dZ(l)) :: db1 == 1 / 5 * rows(dZ1)
 off by about step J'' / 2   step^2 J''' / 6 is left   0.0378 comes instead of 0.0400 :: fall(0.001, biases=False), fall(0.001)
-W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2)   J is q w^2 in a direction (its **curvature** is 2 q)   a step multiplies w by 1 - 2 q alpha
+W2 (W1 X + b1) + b2 = (W2 W1) X + (W2 b1 + b2)   Let J be q w^2, with w the way in one direction (its **curvature** is 2 q)   a step multiplies w by 1 - 2 q alpha
 = v (sum of the x_p^2) = n v (mean of x^2 over   dZ2 = (W3^T dZ3) * (Z2 > 0), dW2 = 1/m dZ2 A1^T;
 a = 1 / (1 + exp(-z)). Its slope :: sigmoid(z) == 1 / (1 + exp(-z))   layer (h, 784), (h, 1) Z1, A1
 exp(-z) / (1 + exp(-z))^2 = a (1 - a)   each of the 7,960 parameters :: 10 * 784 + 10 + 10 * 10 + 10
@@ -1973,8 +1973,9 @@ pixels in 0..255: 190 :: nan, judged(lambda X, y: (255 * X, y), epochs=0)[0] :: 
 90%, and the loss is 58 :: judged(lambda X, y: (255 * X, y))[::-1] :: 4, 20
 1%, and the loss is 14 :: judged(lambda X, y: (X, (y + 9) % 10))[::-1] :: 0.8, 1.5
 11%, one answer for all :: 100 * np.mean(mnist()[1] == 1) :: 0.5
-41 or 63% :: share(change="X, y = X[:, np.argsort(y)], np.sort(y)"), share(change="W1, W2 =
-    W1[:1].repeat(10, 0), W2[:, :1].repeat(10, 1)") :: 13, 15
+41%; 63 to 87% :: share(change="X, y = X[:, np.argsort(y)], np.sort(y)"), *(f(share(change="W1, W2 =
+    W1[:1].repeat(10, 0), W2[:, :1].repeat(10, 1)"), end) for f, end in ((min, 63), (max, 87)))
+    :: 13, 12, 8
 94.38% (mean of the seeds 0 to 9: 94.25%) :: on_test(train(0)), nan, nan, mean(on_test) :: 0.4
 --learning-rate 0.4` | 98.24% :: 0.4, on_test(train(0, hidden=300, rate=0.4)) :: 0.25
 82%, but 98% in :: share(change="X, y = X[:, :500], y[:500]"), mean(lambda run: 100 *
@@ -2002,8 +2003,8 @@ def test_numbers_are_quoted(row):
 
 def assert_quoted(quoted, measured, room):
     assert len(quoted) == len(measured)
-    off = np.abs(np.subtract(quoted, measured))
-    assert not (off > np.array(room) / (1 if len(SEEDS) < 10 else 3)).any()  # also not if it is nan
+    off = np.nan_to_num(np.abs(np.subtract(quoted, measured)))  # nan is not measured
+    assert (off <= np.array(room) / (1 if len(SEEDS) < 10 else 3)).all()
 
 
 @with_mnist
