@@ -302,7 +302,7 @@ def accuracy(predictions, y):
 #     L = -log a_t        of one sample
 #     J = 1/m (sum of L over the m samples)        the mean, which does not grow with m
 #
-# Here log is the natural logarithm, ln. For one sample, Y_k is entry k of its one-hot column : Y_t
+# Here log is the natural logarithm, ln. For one sample, Y_k is entry k of its one-hot column: Y_t
 # is 1, the others are 0. So L is also -(sum_k Y_k log a_k), the **cross-entropy**.
 #
 #     >>> print(-np.log(np.array([0.9, 0.5, 0.1, 0.01])).round(3))
@@ -1184,7 +1184,7 @@ def confusion_matrix(predictions, y, n_classes=10):
 #       90%, and the loss is 58     validation images not divided by 255, as those of training were
 #       1%, and the loss is 14      labels one off, in one of the sets
 #       11%, one answer for all     dead units: alpha too large; 1/m forgotten; bright images
-#       41%; 63 to 87%              images sorted by digit; units equal, until rounding parts them
+#       41%; 39 to 63%              images sorted by digit; units equal, until rounding parts them
 #       82%, but 98% in training    too few images: 500
 #       92%                         no relu, and no gate: two layers are one
 #       90% before training         np.round(A2) == Y counts the zeros of the one-hot labels
