@@ -1414,7 +1414,7 @@ def plot_page(title, history, W1, dead, X, y, A2, readings):
     ratios = {"width_ratios": [3, 4, 5], "height_ratios": [5, 4]}
     # 1200x600 pixels: with its frame, the window fits a screen of 1280x720.
     fig, axes = plt.subplots(2, 3, num=window, figsize=(12, 6), clear=True, gridspec_kw=ratios)
-    fig.subplots_adjust(left=0.05, right=0.99, bottom=0.05, top=0.88, wspace=0.12, hspace=0.35)
+    fig.subplots_adjust(left=0.06, right=0.99, bottom=0.05, top=0.88, wspace=0.12, hspace=0.35)
     (ax_loss, ax_confusion, ax_digits), (ax_accuracy, ax_weights, ax_mistakes) = axes
     fig.suptitle(title, parse_math=False)
 
