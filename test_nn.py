@@ -43,7 +43,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 import nn_from_scratch as nn
 
-# A warning is an error: NumPy warns, for example, where an imaginary part (see 1.1) is lost.
+# A warning is an error: NumPy warns, for example, where a complex number (1.1) is made real.
 pytestmark = pytest.mark.filterwarnings("error")
 HERE = Path(__file__).resolve().parent
 SCRIPT = Path(nn.__file__).read_text(encoding="utf-8")
@@ -126,10 +126,10 @@ def test_one_slope_measured_in_three_ways(d, central, central_in_float32, by_com
 
 # So the complex step is the better referee, and the central difference the more familiar one, which
 # the script uses. Here we use both: a mistake in one way of measuring is found by the other. What
-# breaks the complex step is all that is not analytic, such as abs(), which loses the imaginary
-# part. ReLU is not analytic either, but its two halves are, and NumPy's maximum compares real parts
-# first, so the right half is taken unless Z1 is exactly 0. Subtracting the largest score does no
-# harm: the loss stays the same.
+# breaks the complex step is all that is not analytic, such as abs(): its result is real, the slope
+# would be 0, and no warning comes. ReLU is not analytic either, but its two halves are, and NumPy's
+# maximum compares real parts first, so the right half is taken unless Z1 is exactly 0. Subtracting
+# the largest score does no harm: the loss stays the same.
 #
 # 1.2 The network to measure, and its corners
 #
@@ -297,8 +297,8 @@ def test_small_mistakes_fail(measured_problem):
 # 1.6 The check that the script gives its readers
 #
 # gradient_errors must not be fooled by float32 or by nan; check_gradient, which prints its errors
-# for a small network, must say no to each wrong line, to nan, and to an absolute error of 3e-8.
-# (The functions that change the script's lines stand below.)
+# for a small network, must say no to each wrong line, to nan, and to an error of 3e-8 (it does not
+# divide). BACK and the functions that change the script's lines stand below.
 
 
 def test_gradient_errors_cannot_be_fooled(monkeypatch):
@@ -323,7 +323,7 @@ def test_check_gradient(line):
 
 @pytest.mark.parametrize("line", [*WRONG_LINES, "dZ1 = (W2.T @ dZ2) * (W1 @ X > 0)"])
 def test_check_gradient_finds_each_wrong_line(line):
-    """Also a gate without its bias. W2 without .T is an error there: the shapes do not fit."""
+    """Also a gate without its bias. Here W2 is not square: without .T it is an error."""
     if line.startswith("dZ1 = (W2 @"):
         with pytest.raises(ValueError):
             check_says(with_line(BACK, line))
