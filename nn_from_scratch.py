@@ -198,8 +198,8 @@ def one_hot(y, n_classes=10):
 #
 # Begin with one class, say 3. Each of the 784 pixels gets a number, its **weight** for this class.
 # Multiply each pixel by its weight, add up, and add one more number, the **bias** of the class. The
-# sum is the **score** of the 3 for this image; for a blank page, the bias alone. So each pixel
-# votes: where ink is, a positive weight speaks for a 3, a negative one against it.
+# sum is the **score** of the 3 for this image; for a blank page it is the bias, or 0 without one.
+# So each pixel votes: where ink is, a positive weight speaks for a 3, a negative one against it.
 #
 # Ten classes need ten such lists of weights. Write them into the rows of a matrix W (10, 784), and
 # the biases into a column b (10, 1). Then all scores of all images are
@@ -722,8 +722,9 @@ def predict(params, X):
 # ### Step 4. Back through ReLU: dZ1
 #
 # ReLU is a gate. Where z1_j > 0 it lets the number through as it is: slope 1. Where z1_j < 0 it
-# puts out 0, whatever comes: slope 0. At 0 there is a corner and no slope; by convention we take 0.
-# z1_j moves a1_j alone, so there is one path, and the slope of step 3 is multiplied by 1 or 0:
+# puts out 0, whatever comes: slope 0. At 0, which is rare, there is a corner and no slope; by
+# convention we take 0. z1_j moves a1_j alone: one path, and the slope of step 3 is multiplied by 1
+# or 0:
 #
 #     dZ1 = (W2^T dZ2) * (Z1 > 0)           * is entry by entry; True counts as 1, False as 0
 #
