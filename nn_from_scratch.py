@@ -722,9 +722,8 @@ def predict(params, X):
 # ### Step 4. Back through ReLU: dZ1
 #
 # ReLU is a gate. Where z1_j > 0 it lets the number through as it is: slope 1. Where z1_j < 0 it
-# puts out 0, whatever comes: slope 0. At 0, which is rare, there is a corner and no slope; by
-# convention we take 0. z1_j moves a1_j alone: one path, and the slope of step 3 is multiplied by 1
-# or 0:
+# puts out 0, whatever comes: slope 0. At 0, which is rare, is a corner and no slope; by convention
+# we take 0. z1_j moves a1_j alone: one path, so the slope of step 3 is multiplied by 1 or 0:
 #
 #     dZ1 = (W2^T dZ2) * (Z1 > 0)           * is entry by entry; True counts as 1, False as 0
 #
@@ -929,15 +928,15 @@ def train_epoch(params, X, Y, batch_size, learning_rate, rng):
 #
 # A unit that is off for all training images is **dead**. Its gate is closed, so its rows of dW1 and
 # db1 are 0; its row of A1 is 0, so its column of dW2 is 0 too. In this network no further step
-# moves it; a smaller alpha helps. Above a hidden layer it might come back: its inputs could change.
+# moves it; a smaller alpha in time prevents it. Above a hidden layer, new inputs might wake it.
 #
-# **Why batches will do.** A run shuffles its images once. At given parameters, over all shuffles,
-# each image is equally likely in a given batch, and so the batch's gradient is on average that of
-# all: it is off by chance, but not to one side (it is **unbiased**). The variance of a mean of m
-# independent terms is 1/m of the variance of one, so the error falls like 1 / sqrt(m). Before
-# training, with seed 0, the gradient of 64 images is off by 85% of the true length, that of 1,024
-# by 21%. That is 16 times the work for a quarter of the error. With 1 image, an epoch takes over 20
-# times as long. Batches must be random: after thousands of one digit, the others are unlearnt.
+# **Why batches will do.** A run shuffles its images. At given parameters, over all shuffles, each
+# is equally likely in a given batch, and so its gradient is on average that of all: off by chance,
+# but not to one side (**unbiased**). The variance of a mean of m independent terms is 1/m of that
+# of one, so the error falls like 1 / sqrt(m). Before training, with seed 0, the gradient of 64
+# images is off by 85% of the true length, that of 1,024 by 21%. That is 16 times the work for a
+# quarter of the error. One image has 8 times the error and, as small products are slow, takes over
+# 20 times as long. And batches must be random: after thousands of one digit, others are unlearnt.
 #
 # **How large a step?** Let J be q w^2, with w the way in one direction (its **curvature** is 2 q):
 # a step multiplies w by 1 - 2 q alpha, as in exercise 6. So the largest q limits alpha, and other
