@@ -1354,7 +1354,7 @@ def test_confusion_matrix(pages):
     corners = np.ix_((down + 9).astype(int), (across - 8).astype(int))
     seen = 1 - pixels(pages[0].page).mean(axis=2)[corners]
     assert alike(seen, mistakes) > 0.9 and np.ptp(seen[mistakes == 0]) < 0.02
-    assert 0.1 < seen.max() < 0.6  # what is written can be read
+    assert 0.35 < seen.max() < 0.6  # to be told from white, and what is written can be read
 
 
 def test_weights(pages):
