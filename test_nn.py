@@ -622,7 +622,7 @@ dZ_2 &= A_2 - Y & dW_2 &= \tfrac{1}{m}\, dZ_2 A_1^T & db_2   W &:= W - \alpha\, 
 dZ_1 &= W_2^T dZ_2 \odot [Z_1 > 0] & dW_1 &= \tfrac{1}{m}\, dZ_1 X^T   0 < alpha < 1, and is 0 after
 The 7,850 numbers in W and b :: 10 * 784 + 10   each of the 7,960 parameters :: 10 * 784 + 10 + 110
 exp(89) is inf :: np.ceil(np.log(np.finfo(np.float32).max))   above 1.46 :: np.log(np.e + 9) - 1
-these classes got 0.119 and 0.953 :: A2[1, 0], A2[0, 1]   L is 2.127 and 0.049 :: L
+these classes got 0.119 and 0.953 :: A2[1, 0], A2[0, 1]   L is 2.127 and 0.049 :: L   255^2 in all
 step of 0.01 moves J by 0.0218 either :: 0.01, 0.01 * dW2[0, 0]   is about 2.18 :: dW2[0, 0]
 is e = 2.718 times :: np.e   is 0 where a_3 = 0.7: :: -0.7 / 0.7 + 0.3 / (1 - 0.7), 0.7
 The slope of 0.0005 w^2 is 0.001 w   moves Z[0, 0] by 0.05 :: 0, 0, 0.01 * A1[0, 0]
