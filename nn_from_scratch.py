@@ -893,7 +893,6 @@ def update_params(params, grads, learning_rate):
 
 def train_epoch(params, X, Y, batch_size, learning_rate, rng):
     """Return the params after an epoch of SGD on X (784, m), Y (10, m), batches in random order."""
-
     batch_starts = np.arange(0, X.shape[1], batch_size)
     for start in rng.permutation(batch_starts):
         X_batch = X[:, start : start + batch_size]
